@@ -1,0 +1,224 @@
+package anneal.kernels;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The arithmetic that everything stands on: forward and backward pairs on buffers of floats.
+ *
+ * <p>Contract. A buffer is a native segment of 32-bit floats in native byte order, row-major, at least as long as the
+ * sizes say; the caller ({@code anneal.tensor.Ops}) has checked shapes. Results come first, then what is saved for the
+ * backward pass, then inputs, then sizes. A kernel writes nothing outside its results and never throws on a shape. Results
+ * are bit-identical for any number of threads: work is cut by problem size. Gradient results ({@code d...}) are added
+ * to what is there unless a parameter says otherwise; a gradient that nobody wants is passed as {@code null}.
+ *
+ * <p>Tiers: {@link ScalarKernels} plain loops, the reference; {@code VectorKernels} the Vector API; {@code BlasKernels}
+ * products through ND4J's BLAS, the rest from another tier. {@link KernelLookup} chooses once and says why.
+ */
+public sealed interface Kernels permits ScalarKernels {
+
+    /** The tier in use, chosen once from {@code -Danneal.kernels=vector|blas|scalar} or by what the machine can do. */
+    static Kernels get() {
+        return KernelLookup.chosen();
+    }
+
+    /** "scalar", "vector", "blas". */
+    String name();
+
+    // ---------------------------------------------------------------- products
+
+    /** y[m, N] = alpha x[m, K] wT (+ y if {@code add}), w [N, K]: the forward of a linear layer. */
+    void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add);
+
+    /** y[m, K] = alpha x[m, N] w (+ y if {@code add}), w [N, K]: the gradient of a linear layer's input. */
+    void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add);
+
+    /** y[n, k] = alpha aT b (+ y if {@code add}), a [m, n], b [m, k]: the gradient of a linear layer's weight. */
+    void matmulTN(MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add);
+
+    // ---------------------------------------------------------------- attention
+
+    /**
+     * o[B,Tq,H,K] = softmax(scale q kT + bias, over the keys that the mask of {@code s} allows) v.
+     *
+     * @param lse saved log-sum-exp of each row of scores [B, H, Tq]; -infinity for a query that sees no key (its o is 0)
+     */
+    void attention(MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s);
+
+    /** Gradients dq, dk, dv (added; same layouts as q, k, v) from dO, recomputing the scores from q, k and lse. */
+    void attentionGrad(AttentionGrad g, Attention s);
+
+    /** The buffers of {@link #attentionGrad}. */
+    record AttentionGrad(
+            MemorySegment dq,
+            MemorySegment dk,
+            MemorySegment dv,
+            MemorySegment dO,
+            MemorySegment o,
+            MemorySegment lse,
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v) {}
+
+    // ---------------------------------------------------------------- normalisation, position, activation
+
+    /** y = x / sqrt(mean(x^2) + eps) * w by row; saves rstd [rows]. */
+    void rmsNorm(MemorySegment y, MemorySegment rstd, MemorySegment x, MemorySegment w, int rows, int dim, float eps);
+
+    /** Gradients of {@link #rmsNorm}; dw may be null. */
+    void rmsNormGrad(
+            MemorySegment dx,
+            MemorySegment dw,
+            MemorySegment dy,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment rstd,
+            int rows,
+            int dim);
+
+    /** y = (x - mean) / sqrt(var + eps) * w + b by row; saves mean and rstd [rows]. */
+    void layerNorm(
+            MemorySegment y,
+            MemorySegment mean,
+            MemorySegment rstd,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment b,
+            int rows,
+            int dim,
+            float eps);
+
+    /** Gradients of {@link #layerNorm}; dw and db may be null. */
+    void layerNormGrad(
+            MemorySegment dx,
+            MemorySegment dw,
+            MemorySegment db,
+            MemorySegment dy,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment mean,
+            MemorySegment rstd,
+            int rows,
+            int dim);
+
+    /**
+     * Rotates pairs of the first {@code rotary} channels of each head by the token's angle; the rest is copied.
+     *
+     * <p>x and y [tokens, heads, headDim]; cos and sin [tokens, rotary / 2]. Pairs are (i, i + rotary/2), or (2i, 2i+1) if
+     * {@code interleaved}. {@code inverse} turns the other way: the backward pass. y may be x when {@code add} is false.
+     */
+    void rope(
+            MemorySegment y,
+            MemorySegment x,
+            MemorySegment cos,
+            MemorySegment sin,
+            Rope s,
+            boolean inverse,
+            boolean add);
+
+    /** Sizes of {@link #rope}. */
+    record Rope(int tokens, int heads, int headDim, int rotary, boolean interleaved) {}
+
+    /** y = f(x). */
+    void activation(MemorySegment y, MemorySegment x, long n, Activation f);
+
+    /** dx += dy f'(x). */
+    void activationGrad(MemorySegment dx, MemorySegment dy, MemorySegment x, long n, Activation f);
+
+    /** y = f(gate) * up: SwiGLU when f is SILU, GeGLU when it is GELU. */
+    void gated(MemorySegment y, MemorySegment gate, MemorySegment up, long n, Activation f);
+
+    /** Gradients of {@link #gated}; either may be null. */
+    void gatedGrad(
+            MemorySegment dgate,
+            MemorySegment dup,
+            MemorySegment dy,
+            MemorySegment gate,
+            MemorySegment up,
+            long n,
+            Activation f);
+
+    /**
+     * y = x / (1 - p) where the element's hash of (seed, index) keeps it, else 0 (+ y if {@code add}). The same seed gives
+     * the same mask, so the backward pass is this kernel again. y may be x when {@code add} is false.
+     */
+    void dropout(MemorySegment y, MemorySegment x, long n, float p, long seed, boolean add);
+
+    // ---------------------------------------------------------------- tables and losses
+
+    /** y[i] = row ids[i] of the table, by row. */
+    void embedding(MemorySegment y, Matrix table, int[] ids);
+
+    /** dtable[ids[i]] += dy[i], in the order of i whatever the number of threads. */
+    void embeddingGrad(MemorySegment dtable, MemorySegment dy, int[] ids, int dim);
+
+    /** y = softmax of each row of x [rows, dim]; y may be x. */
+    void softmax(MemorySegment y, MemorySegment x, int rows, int dim);
+
+    /** dx += y (dy - sum(dy y)) by row: the gradient of softmax from its own result. */
+    void softmaxGrad(MemorySegment dx, MemorySegment dy, MemorySegment y, int rows, int dim);
+
+    /** y = x - logsumexp(x) by row; y may be x. */
+    void logSoftmax(MemorySegment y, MemorySegment x, int rows, int dim);
+
+    /** dx += dy - exp(y) sum(dy) by row. */
+    void logSoftmaxGrad(MemorySegment dx, MemorySegment dy, MemorySegment y, int rows, int dim);
+
+    /**
+     * Negative log-likelihood of each row's target, and its gradient in place of the logits.
+     *
+     * <p>nll_i = (1 - e) (lse - x_t) + e (lse - mean(x)) + z lse^2, with e the label smoothing and z the z-loss weight. With
+     * {@code grad}, logits become d nll_i / d logits: (1 + 2 z lse) softmax(x) - (1 - e) onehot(t) - e / dim. A
+     * target of -1 gives 0 and a zero row.
+     *
+     * @param targets target of each row, read from {@code targets[at + i]}
+     */
+    void crossEntropy(MemorySegment nll, MemorySegment logits, int[] targets, int at, CrossEntropy s);
+
+    /** Sizes and options of {@link #crossEntropy}. */
+    record CrossEntropy(int rows, int dim, float smoothing, float zLoss, boolean grad) {}
+
+    // ---------------------------------------------------------------- element-wise and reductions
+
+    /** y = a + b; y may be a or b. */
+    void add(MemorySegment y, MemorySegment a, MemorySegment b, long n);
+
+    /** y += alpha x. */
+    void axpy(MemorySegment y, MemorySegment x, float alpha, long n);
+
+    /** y = a * b (+ y if {@code add}). */
+    void mul(MemorySegment y, MemorySegment a, MemorySegment b, long n, boolean add);
+
+    /** y = alpha x; y may be x. */
+    void scale(MemorySegment y, MemorySegment x, float alpha, long n);
+
+    /** y[i] *= s[i] for each row i of [rows, dim]. */
+    void scaleRows(MemorySegment y, MemorySegment s, int rows, int dim);
+
+    /** y = x + b for each row of [rows, dim]; y may be x. */
+    void addRow(MemorySegment y, MemorySegment x, MemorySegment b, int rows, int dim);
+
+    /** db += sum over rows of dy [rows, dim]. */
+    void sumRows(MemorySegment db, MemorySegment dy, int rows, int dim);
+
+    /** Sum of x. */
+    double sum(MemorySegment x, long n);
+
+    /** Sum of a * b: with a = b, a squared norm. */
+    double dot(MemorySegment a, MemorySegment b, long n);
+
+    // ---------------------------------------------------------------- optimiser
+
+    /** One AdamW update of n parameters, in place; see {@link Adam}. */
+    void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Adam s);
+
+    /**
+     * The numbers of an Adam step: g' = gradScale g (+ l2 p), m = b1 m + (1 - b1) g', v = b2 v + (1 - b2) g'^2,
+     * p = p (1 - decay) - rate m / (sqrt(v) / rootCorrection2 + eps).
+     *
+     * @param decay decoupled weight decay already multiplied by the learning rate
+     * @param rate learning rate divided by 1 - b1^t
+     * @param rootCorrection2 sqrt(1 - b2^t)
+     */
+    record Adam(
+            float gradScale, float l2, float b1, float b2, float eps, float decay, float rate, float rootCorrection2) {}
+}
