@@ -1,14 +1,114 @@
 package anneal.kernels;
 
-/** Chooses the tier once. */
+import com.sun.management.HotSpotDiagnosticMXBean;
+import java.lang.management.ManagementFactory;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of vector, blas,
+ * scalar. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
+ */
 final class KernelLookup {
+    private static final String PROPERTY = "anneal.kernels";
+
     private KernelLookup() {}
 
+    /** Loaded at the first question; a failure is kept so that every caller gets its sentence. */
     private static final class Holder {
-        static final Kernels CHOSEN = new ScalarKernels();
+        static final Kernels CHOSEN;
+        static final RuntimeException FAILURE;
+
+        static {
+            Kernels chosen = null;
+            RuntimeException failure = null;
+            try {
+                chosen = choose(System.getProperty(PROPERTY, ""));
+            } catch (RuntimeException e) {
+                failure = e;
+            }
+            CHOSEN = chosen;
+            FAILURE = failure;
+        }
     }
 
     static Kernels chosen() {
+        if (Holder.CHOSEN == null) {
+            throw Holder.FAILURE;
+        }
         return Holder.CHOSEN;
+    }
+
+    /** The tier called {@code wanted}; the best one there is if that is empty. */
+    static Kernels choose(String wanted) {
+        Logger log = LoggerFactory.getLogger(Kernels.class);
+        Kernels kernels = switch (wanted) {
+            case "" -> best(log);
+            case "vector" -> named(wanted, vectorObstacle(), VectorKernels::new);
+            case "blas" -> named(wanted, BlasKernels.obstacle(), () -> new BlasKernels(besideBlas()));
+            case "scalar" -> new ScalarKernels();
+            default ->
+                throw new IllegalArgumentException(
+                        "-D" + PROPERTY + "=" + wanted + ": the tiers are vector, blas and scalar");
+        };
+        String reason = wanted.isEmpty() ? "the best this machine has" : "-D" + PROPERTY + " names it";
+        log.info("Kernels: {} tier, {}", kernels.name(), reason);
+        return kernels;
+    }
+
+    private static Kernels named(String wanted, String obstacle, java.util.function.Supplier<Kernels> tier) {
+        if (obstacle != null) {
+            throw new IllegalArgumentException("-D" + PROPERTY + "=" + wanted + " cannot be had: " + obstacle);
+        }
+        return tier.get();
+    }
+
+    private static Kernels best(Logger log) {
+        String vector = vectorObstacle();
+        if (vector == null) {
+            return new VectorKernels();
+        }
+        boolean blas = BlasKernels.obstacle() == null;
+        log.warn("Kernels: no vector tier, using {} instead; {}", blas ? "blas" : "scalar (very slow)", vector);
+        return blas ? new BlasKernels(new ScalarKernels()) : new ScalarKernels();
+    }
+
+    private static Kernels besideBlas() {
+        return vectorObstacle() == null ? new VectorKernels() : new ScalarKernels();
+    }
+
+    /** Why this JVM cannot run the vector tier fast, with the remedy; null if it can. */
+    private static String vectorObstacle() {
+        if (ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty()) {
+            return "the module jdk.incubator.vector is not there: start java with --add-modules jdk.incubator.vector";
+        }
+        String info = System.getProperty("java.vm.info", "");
+        if (info.contains("interpreted")) {
+            return "the JVM only interprets: start java without -Xint";
+        }
+        if (info.contains("emulated-client") || !"4".equals(option("TieredStopAtLevel", "4"))) {
+            return "the optimising compiler C2 is off: start java without -XX:TieredStopAtLevel and -XX:CompilationMode";
+        }
+        String fma = option("UseFMA", null);
+        if (fma == null) {
+            return "the JVM " + System.getProperty("java.vm.name") + " is not HotSpot with C2: use an OpenJDK build";
+        }
+        if (!Boolean.parseBoolean(fma)) {
+            return "the CPU has no fused multiply-add, or -XX:-UseFMA hides it";
+        }
+        int bits = VectorKernels.bits();
+        return bits >= 128 ? null : "vectors have only " + bits + " bits on this machine, or -XX:MaxVectorSize says so";
+    }
+
+    /** A HotSpot option, or {@code otherwise} where the JVM does not have it. */
+    private static String option(String name, String otherwise) {
+        try {
+            return ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class)
+                    .getVMOption(name)
+                    .getValue();
+        } catch (LinkageError | RuntimeException e) {
+            LoggerFactory.getLogger(Kernels.class).debug("no VM option {}", name, e);
+            return otherwise;
+        }
     }
 }

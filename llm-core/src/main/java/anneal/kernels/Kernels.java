@@ -6,15 +6,16 @@ import java.lang.foreign.MemorySegment;
  * The arithmetic that everything stands on: forward and backward pairs on buffers of floats.
  *
  * <p>Contract. A buffer is a native segment of 32-bit floats in native byte order, row-major, at least as long as the
- * sizes say; the caller ({@code anneal.tensor.Ops}) has checked shapes. Results come first, then what is saved for the
- * backward pass, then inputs, then sizes. A kernel writes nothing outside its results and never throws on a shape. Results
+ * sizes say, of an arena that any thread may use (not a confined one); the caller ({@code anneal.tensor.Ops}) has checked
+ * shapes. Results come first, then what is saved for the backward pass, then inputs, then sizes. A kernel writes nothing
+ * outside its results and never throws on a shape. Results
  * are bit-identical for any number of threads: work is cut by problem size. Gradient results ({@code d...}) are added
  * to what is there unless a parameter says otherwise; a gradient that nobody wants is passed as {@code null}.
  *
  * <p>Tiers: {@link ScalarKernels} plain loops, the reference; {@code VectorKernels} the Vector API; {@code BlasKernels}
  * products through ND4J's BLAS, the rest from another tier. {@link KernelLookup} chooses once and says why.
  */
-public sealed interface Kernels permits ScalarKernels {
+public sealed interface Kernels permits ScalarKernels, VectorKernels, BlasKernels {
 
     /** The tier in use, chosen once from {@code -Danneal.kernels=vector|blas|scalar} or by what the machine can do. */
     static Kernels get() {
