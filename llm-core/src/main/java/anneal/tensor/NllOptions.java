@@ -1,0 +1,21 @@
+package anneal.tensor;
+
+/**
+ * What a token's loss is made of besides its negative log-likelihood.
+ *
+ * @param smoothing e in [0, 1): the target gets 1 - e, all classes share e. Szegedy et al., arXiv:1512.00567
+ * @param zLoss weight of lse^2, which keeps logits from drifting. Chowdhery et al., arXiv:2204.02311
+ */
+public record NllOptions(float smoothing, float zLoss) {
+    /** Plain negative log-likelihood. */
+    public static final NllOptions PLAIN = new NllOptions(0, 0);
+
+    public NllOptions {
+        if (!(smoothing >= 0 && smoothing < 1)) {
+            throw new IllegalArgumentException("label smoothing " + smoothing + " must be in [0, 1)");
+        }
+        if (!(zLoss >= 0)) {
+            throw new IllegalArgumentException("z-loss weight " + zLoss + " must not be negative");
+        }
+    }
+}

@@ -1,0 +1,493 @@
+package anneal.tensor;
+
+import anneal.kernels.Activation;
+import anneal.kernels.Attention;
+import anneal.kernels.F32Matrix;
+import anneal.kernels.Kernels;
+import anneal.kernels.Matrix;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+
+/**
+ * What can be computed with tensors, each forward with its backward beside it.
+ *
+ * <p>Every method reads the same way: check shapes, compute the result with a kernel, record how its gradient flows. Shapes in
+ * the comments use B batch, T time, D model, H heads, G kv-heads, K head size, F hidden, V vocabulary. No broadcasting but of a
+ * trailing vector, where the method says so. A method whose name ends in {@code InPlace} changes its first argument.
+ */
+public final class Ops {
+    private static final Kernels K = Kernels.get();
+
+    private Ops() {}
+
+    // ---------------------------------------------------------------- products
+
+    /**
+     * y = x wT: a linear layer without bias.
+     *
+     * <p>Shapes: x [.., I], w [O, I] -> [.., O]. Gradient: dx = dy w, dw = dyT x.
+     */
+    public static Tensor matmulT(Tensor x, Tensor w) {
+        return matmulT(x, matrix(w, "matmulT"), w);
+    }
+
+    /** y = x wT for a matrix that is not trained, in whatever form it is stored; see {@link #matmulT(Tensor, Tensor)}. */
+    public static Tensor matmulT(Tensor x, Matrix w) {
+        return matmulT(x, w, null);
+    }
+
+    private static Tensor matmulT(Tensor x, Matrix w, Tensor param) {
+        requireFit("matmulT", x, w, w.cols());
+        Tensor y = Tensor.empty(x.shape().withLast(w.rows()));
+        K.matmulT(y.buf(), x.buf(), w, x.rowCount(), 1f, false);
+        return Tape.record(y, () -> matmulTGrad(y, x, w, param, 1f), x, param);
+    }
+
+    /**
+     * y += alpha x wT, in place: the second half of a low-rank update, without a tensor of its own.
+     *
+     * <p>Shapes: y [.., O], x [.., I], w [O, I].
+     */
+    public static Tensor addMatmulTInPlace(Tensor y, Tensor x, Tensor w, float alpha) {
+        Matrix m = matrix(w, "addMatmulT");
+        requireFit("addMatmulT", x, m, m.cols());
+        Shape.require(
+                y.rowSize() == m.rows() && y.rowCount() == x.rowCount(), "addMatmulT", y, w, "y must be x wT's shape");
+        K.matmulT(y.buf(), x.buf(), m, x.rowCount(), alpha, true);
+        return Tape.recordInPlace(y, () -> matmulTGrad(y, x, m, w, alpha), x, w);
+    }
+
+    private static void matmulTGrad(Tensor y, Tensor x, Matrix w, Tensor param, float alpha) {
+        int m = x.rowCount();
+        if (x.tracked()) {
+            boolean add = x.hasGrad();
+            K.matmul(x.gradSlot(), y.gradBuf(), w, m, alpha, add);
+        }
+        if (param != null && param.tracked()) {
+            boolean add = param.hasGrad();
+            K.matmulTN(param.gradSlot(), y.gradBuf(), x.buf(), w.rows(), w.cols(), m, alpha, add);
+        }
+    }
+
+    /**
+     * y = x w: a linear layer whose weight is stored [in, out], as GPT-2's.
+     *
+     * <p>Shapes: x [.., I], w [I, O] -> [.., O]. Gradient: dx = dy wT, dw = xT dy.
+     */
+    public static Tensor matmul(Tensor x, Tensor w) {
+        return matmul(x, matrix(w, "matmul"), w);
+    }
+
+    /** y = x w for a matrix [in, out] that is not trained. */
+    public static Tensor matmul(Tensor x, Matrix w) {
+        return matmul(x, w, null);
+    }
+
+    private static Tensor matmul(Tensor x, Matrix w, Tensor param) {
+        requireFit("matmul", x, w, w.rows());
+        int m = x.rowCount();
+        Tensor y = Tensor.empty(x.shape().withLast(w.cols()));
+        K.matmul(y.buf(), x.buf(), w, m, 1f, false);
+        return Tape.record(
+                y,
+                () -> {
+                    if (x.tracked()) {
+                        boolean add = x.hasGrad();
+                        K.matmulT(x.gradSlot(), y.gradBuf(), w, m, 1f, add);
+                    }
+                    if (param != null && param.tracked()) {
+                        boolean add = param.hasGrad();
+                        K.matmulTN(param.gradSlot(), x.buf(), y.gradBuf(), w.rows(), w.cols(), m, 1f, add);
+                    }
+                },
+                x,
+                param);
+    }
+
+    private static Matrix matrix(Tensor w, String op) {
+        Shape.require(w.shape().rank() == 2, op, w, "the weight must have two dimensions");
+        return new F32Matrix(w.buf(), w.dim(0), w.dim(1));
+    }
+
+    private static void requireFit(String op, Tensor x, Matrix w, int inner) {
+        if (x.rowSize() != inner) {
+            throw new ShapeException(op + ": x " + x.shape() + " does not fit weight [" + w.rows() + ", " + w.cols()
+                    + "]: x's last dim " + x.rowSize() + " must equal " + inner);
+        }
+    }
+
+    /** y += b for each row, in place. Shapes: y [.., D], b [D]. Gradient: db = sum of dy over rows. */
+    public static Tensor addBiasInPlace(Tensor y, Tensor b) {
+        Shape.require(b.size() == y.rowSize(), "addBias", y, b, "the bias must have the last dim of y");
+        K.addRow(y.buf(), y.buf(), b.buf(), y.rowCount(), y.rowSize());
+        return Tape.recordInPlace(
+                y,
+                () -> {
+                    if (b.tracked()) {
+                        K.sumRows(b.gradBuf(), y.gradBuf(), y.rowCount(), y.rowSize());
+                    }
+                },
+                b);
+    }
+
+    // ---------------------------------------------------------------- attention and position
+
+    /**
+     * o = softmax(scale q kT + bias, where the mask allows) v, tiled: never holds the scores. Dao, arXiv:2307.08691.
+     *
+     * <p>Shapes: q [B, Tq, H K], k and v [B, capacity, G K] -> [B, Tq, H K]. Saves o and one number per row and head.
+     */
+    public static Tensor attention(Tensor q, Tensor k, Tensor v, Attention s) {
+        Shape.require(
+                q.size() == (long) s.batch() * s.queryLen() * s.heads() * s.headDim(),
+                "attention",
+                q,
+                "must be [B, Tq, H K] of " + s);
+        Shape.require(
+                k.size() == (long) s.batch() * s.capacity() * s.kvHeads() * s.headDim(),
+                "attention",
+                k,
+                "must be [B, capacity, G K] of " + s);
+        Shape.require(v.size() == k.size(), "attention", k, v, "keys and values must be equally many");
+        Tensor o = Tensor.like(q);
+        Tensor lse = Tensor.empty(s.batch(), s.heads(), s.queryLen());
+        K.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
+        return Tape.record(
+                o,
+                () -> K.attentionGrad(
+                        new Kernels.AttentionGrad(
+                                q.gradBuf(),
+                                k.gradBuf(),
+                                v.gradBuf(),
+                                o.gradBuf(),
+                                o.buf(),
+                                lse.buf(),
+                                q.buf(),
+                                k.buf(),
+                                v.buf()),
+                        s),
+                q,
+                k,
+                v);
+    }
+
+    /**
+     * Rotary position embedding, in place: turns pairs of channels by angles that grow with the position. Su et al.,
+     * arXiv:2104.09864.
+     *
+     * <p>Shapes: x [.., T, H K], cos and sin [tokens, rotary / 2]. Gradient: dy turned back.
+     */
+    public static Tensor ropeInPlace(Tensor x, Tensor cos, Tensor sin, Kernels.Rope s) {
+        Shape.require(
+                x.size() == (long) s.tokens() * s.heads() * s.headDim(), "rope", x, "must be [tokens, H K] of " + s);
+        Shape.require(
+                cos.size() == (long) s.tokens() * (s.rotary() / 2), "rope", x, cos, "cos must be [tokens, rotary / 2]");
+        K.rope(x.buf(), x.buf(), cos.buf(), sin.buf(), s, false, false);
+        return Tape.recordInPlace(x, () -> K.rope(x.gradBuf(), x.gradBuf(), cos.buf(), sin.buf(), s, true, false));
+    }
+
+    // ---------------------------------------------------------------- normalisation
+
+    /**
+     * y = x / sqrt(mean(x^2) + eps) * w over the last dim. Zhang and Sennrich, arXiv:1910.07467.
+     *
+     * <p>Shapes: x [.., D], w [D] -> [.., D]. Saves 1/rms per row.
+     */
+    public static Tensor rmsNorm(Tensor x, Tensor w, float eps) {
+        Shape.require(x.rowSize() == w.size(), "rmsNorm", x, w, "last dim of x must equal w");
+        Tensor y = Tensor.like(x), rstd = Tensor.rows(x);
+        K.rmsNorm(y.buf(), rstd.buf(), x.buf(), w.buf(), x.rowCount(), x.rowSize(), eps);
+        return Tape.record(
+                y,
+                () -> K.rmsNormGrad(
+                        slotOrNull(x),
+                        slotOrNull(w),
+                        y.gradBuf(),
+                        x.buf(),
+                        w.buf(),
+                        rstd.buf(),
+                        x.rowCount(),
+                        x.rowSize()),
+                x,
+                w);
+    }
+
+    /**
+     * y = (x - mean) / sqrt(var + eps) * w + b over the last dim. Ba et al., arXiv:1607.06450.
+     *
+     * <p>Shapes: x [.., D], w and b [D] -> [.., D]. Saves mean and 1/std per row.
+     */
+    public static Tensor layerNorm(Tensor x, Tensor w, Tensor b, float eps) {
+        Shape.require(x.rowSize() == w.size(), "layerNorm", x, w, "last dim of x must equal w");
+        Shape.require(x.rowSize() == b.size(), "layerNorm", x, b, "last dim of x must equal b");
+        Tensor y = Tensor.like(x), mean = Tensor.rows(x), rstd = Tensor.rows(x);
+        K.layerNorm(y.buf(), mean.buf(), rstd.buf(), x.buf(), w.buf(), b.buf(), x.rowCount(), x.rowSize(), eps);
+        return Tape.record(
+                y,
+                () -> K.layerNormGrad(
+                        slotOrNull(x),
+                        slotOrNull(w),
+                        slotOrNull(b),
+                        y.gradBuf(),
+                        x.buf(),
+                        w.buf(),
+                        mean.buf(),
+                        rstd.buf(),
+                        x.rowCount(),
+                        x.rowSize()),
+                x,
+                w,
+                b);
+    }
+
+    private static MemorySegment slotOrNull(Tensor x) {
+        return x.tracked() ? x.gradBuf() : null;
+    }
+
+    // ---------------------------------------------------------------- activations
+
+    /** y = f(x), element-wise. Gradient: dx = dy f'(x). */
+    public static Tensor activation(Tensor x, Activation f) {
+        Tensor y = Tensor.like(x);
+        K.activation(y.buf(), x.buf(), x.size(), f);
+        return Tape.record(y, () -> K.activationGrad(x.gradBuf(), y.gradBuf(), x.buf(), x.size(), f), x);
+    }
+
+    /**
+     * y = f(gate) * up, element-wise: SwiGLU with SILU, GeGLU with GELU. Shazeer, arXiv:2002.05202.
+     *
+     * <p>Shapes: gate and up equal -> the same.
+     */
+    public static Tensor gated(Tensor gate, Tensor up, Activation f) {
+        requireEqual("gated", gate, up);
+        Tensor y = Tensor.like(gate);
+        K.gated(y.buf(), gate.buf(), up.buf(), gate.size(), f);
+        return Tape.record(
+                y,
+                () -> K.gatedGrad(slotOrNull(gate), slotOrNull(up), y.gradBuf(), gate.buf(), up.buf(), gate.size(), f),
+                gate,
+                up);
+    }
+
+    /**
+     * While training, y = x / (1 - p) with probability 1 - p, else 0; otherwise x itself. Srivastava et al., JMLR 2014.
+     *
+     * <p>The mask is a function of a seed drawn from {@link Tape#nextSeed} and is made again in the backward pass.
+     */
+    public static Tensor dropout(Tensor x, float p) {
+        if (p < 0 || p >= 1) {
+            throw new IllegalArgumentException("dropout: probability " + p + " must be in [0, 1)");
+        }
+        if (p == 0 || !Tape.training()) {
+            return x;
+        }
+        long seed = Tape.nextSeed();
+        Tensor y = Tensor.like(x);
+        K.dropout(y.buf(), x.buf(), x.size(), p, seed, false);
+        return Tape.record(y, () -> K.dropout(x.gradBuf(), y.gradBuf(), x.size(), p, seed, true), x);
+    }
+
+    // ---------------------------------------------------------------- element-wise
+
+    /** y = a + b. Shapes: equal. */
+    public static Tensor add(Tensor a, Tensor b) {
+        requireEqual("add", a, b);
+        Tensor y = Tensor.like(a);
+        K.add(y.buf(), a.buf(), b.buf(), y.size());
+        return Tape.record(
+                y,
+                () -> {
+                    addGrad(a, y, 1f);
+                    addGrad(b, y, 1f);
+                },
+                a,
+                b);
+    }
+
+    /** y += x, in place: closes a residual branch in the branch's own memory. Shapes: equal. */
+    public static Tensor addInPlace(Tensor y, Tensor x) {
+        requireEqual("add", y, x);
+        K.add(y.buf(), y.buf(), x.buf(), y.size());
+        return Tape.recordInPlace(y, () -> addGrad(x, y, 1f), x);
+    }
+
+    /** y = a - b. Shapes: equal. */
+    public static Tensor sub(Tensor a, Tensor b) {
+        requireEqual("sub", a, b);
+        Tensor y = Tensor.like(a);
+        y.set(a);
+        K.axpy(y.buf(), b.buf(), -1f, y.size());
+        return Tape.record(
+                y,
+                () -> {
+                    addGrad(a, y, 1f);
+                    addGrad(b, y, -1f);
+                },
+                a,
+                b);
+    }
+
+    /** y = a * b, element-wise. Shapes: equal. */
+    public static Tensor mul(Tensor a, Tensor b) {
+        requireEqual("mul", a, b);
+        Tensor y = Tensor.like(a);
+        K.mul(y.buf(), a.buf(), b.buf(), y.size(), false);
+        return Tape.record(
+                y,
+                () -> {
+                    if (a.tracked()) {
+                        K.mul(a.gradBuf(), y.gradBuf(), b.buf(), y.size(), true);
+                    }
+                    if (b.tracked()) {
+                        K.mul(b.gradBuf(), y.gradBuf(), a.buf(), y.size(), true);
+                    }
+                },
+                a,
+                b);
+    }
+
+    /** y = alpha x. */
+    public static Tensor scale(Tensor x, float alpha) {
+        Tensor y = Tensor.like(x);
+        K.scale(y.buf(), x.buf(), alpha, x.size());
+        return Tape.record(y, () -> addGrad(x, y, alpha), x);
+    }
+
+    private static void addGrad(Tensor x, Tensor y, float alpha) {
+        if (!x.tracked()) {
+            return;
+        }
+        if (x.hasGrad()) {
+            K.axpy(x.gradBuf(), y.gradBuf(), alpha, y.size());
+        } else {
+            K.scale(x.gradSlot(), y.gradBuf(), alpha, y.size());
+        }
+    }
+
+    private static void requireEqual(String op, Tensor a, Tensor b) {
+        Shape.require(a.shape().equals(b.shape()), op, a, b, "shapes must be equal");
+    }
+
+    // ---------------------------------------------------------------- reductions
+
+    /** Sum of all elements -> [1], added up in double precision. */
+    public static Tensor sum(Tensor x) {
+        Tensor y = Tensor.of(new float[] {(float) K.sum(x.buf(), x.size())}, 1);
+        return Tape.record(y, () -> addConstant(x, y.grad().item()), x);
+    }
+
+    private static void addConstant(Tensor x, float value) {
+        Tensor constant = fill(Tensor.like(x), value);
+        K.axpy(x.gradBuf(), constant.buf(), 1f, x.size());
+        Memory.release(constant.buf());
+    }
+
+    /** Sum over the last dim: [.., D] -> [..]; of a vector [1]. */
+    public static Tensor sumLast(Tensor x) {
+        int[] dims = x.shape().rank() == 1
+                ? new int[] {1}
+                : Arrays.copyOf(x.shape().dims(), x.shape().rank() - 1);
+        Tensor ones = fill(Tensor.empty(1, x.rowSize()), 1f);
+        return matmulT(x, ones).view(dims);
+    }
+
+    private static Tensor fill(Tensor x, float value) {
+        float[] a = new float[Math.toIntExact(x.size())];
+        Arrays.fill(a, value);
+        x.set(a);
+        return x;
+    }
+
+    // ---------------------------------------------------------------- rows and columns
+
+    /** Rows of a table: y[i] = w[ids[i]]. Shapes: w [V, D] -> [ids, D]. Gradient: dw[ids[i]] += dy[i]. */
+    public static Tensor embedding(Tensor w, int[] ids) {
+        return embedding(matrix(w, "embedding"), w, ids);
+    }
+
+    /** Rows of a table that is not trained, widened from whatever form it is stored in. */
+    public static Tensor embedding(Matrix w, int[] ids) {
+        return embedding(w, null, ids);
+    }
+
+    private static Tensor embedding(Matrix w, Tensor param, int[] ids) {
+        for (int id : ids) {
+            if (id < 0 || id >= w.rows()) {
+                throw new IllegalArgumentException(
+                        "embedding: id " + id + " is outside the table of " + w.rows() + " rows");
+            }
+        }
+        Tensor y = Tensor.empty(ids.length, w.cols());
+        K.embedding(y.buf(), w, ids);
+        return Tape.record(y, () -> K.embeddingGrad(param.gradBuf(), y.gradBuf(), ids, w.cols()), param);
+    }
+
+    /** Columns from .. from+count of each row, copied: takes packed projections apart. Shapes: [.., D] -> [.., count]. */
+    public static Tensor columns(Tensor x, int from, int count) {
+        Shape.require(
+                from >= 0 && count >= 0 && from + count <= x.rowSize(),
+                "columns",
+                x,
+                "columns " + from + " .. " + (from + count) + " must lie inside the last dim");
+        Tensor y = Tensor.empty(x.shape().withLast(count));
+        copyRows(y.buf(), count, 0, x.buf(), x.rowSize(), from, x.rowCount(), count);
+        return Tape.record(
+                y, () -> addRows(x.gradBuf(), x.rowSize(), from, y.gradBuf(), count, 0, x.rowCount(), count), x);
+    }
+
+    /** Rows[i] of x [N, D] -> [rows, D]; a row may be taken more than once. */
+    public static Tensor rows(Tensor x, int[] rows) {
+        return embedding(new F32Matrix(x.buf(), x.rowCount(), x.rowSize()), x, rows);
+    }
+
+    private static void copyRows(
+            MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
+        for (int i = 0; i < rows; i++) {
+            MemorySegment.copy(x, 4L * ((long) i * xRow + xAt), y, 4L * ((long) i * yRow + yAt), 4L * count);
+        }
+    }
+
+    private static void addRows(
+            MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
+        for (int i = 0; i < rows; i++) {
+            MemorySegment to = y.asSlice(4L * ((long) i * yRow + yAt), 4L * count);
+            K.axpy(to, x.asSlice(4L * ((long) i * xRow + xAt), 4L * count), 1f, count);
+        }
+    }
+
+    // ---------------------------------------------------------------- distributions
+
+    /** Softmax over the last dim. */
+    public static Tensor softmax(Tensor x) {
+        Tensor y = Tensor.like(x);
+        K.softmax(y.buf(), x.buf(), x.rowCount(), x.rowSize());
+        return Tape.record(y, () -> K.softmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x);
+    }
+
+    /** x - logsumexp(x) over the last dim. */
+    public static Tensor logSoftmax(Tensor x) {
+        Tensor y = Tensor.like(x);
+        K.logSoftmax(y.buf(), x.buf(), x.rowCount(), x.rowSize());
+        return Tape.record(y, () -> K.logSoftmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x);
+    }
+
+    /**
+     * Negative log-likelihood of each target under softmax(hidden wT), without holding the logits of all rows: see
+     * {@link ProjectedNll}.
+     *
+     * <p>Shapes: hidden [.., D], w [V, D], targets one per row, -1 = not trained -> nll, one per row, 0 where not trained.
+     */
+    public static Tensor nll(Tensor hidden, Tensor w, int[] targets, NllOptions options) {
+        return ProjectedNll.of(hidden, matrix(w, "nll"), w, targets, options);
+    }
+
+    /** The same for a projection that is not trained. */
+    public static Tensor nll(Tensor hidden, Matrix w, int[] targets, NllOptions options) {
+        return ProjectedNll.of(hidden, w, null, targets, options);
+    }
+
+    /** Negative log-likelihood from logits that are already there. Shapes: logits [.., V] -> one per row. */
+    public static Tensor nll(Tensor logits, int[] targets, NllOptions options) {
+        return ProjectedNll.ofLogits(logits, targets, options);
+    }
+}

@@ -1,0 +1,246 @@
+package anneal.tensor;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A dense row-major array of 32-bit floats in native memory, with room for its gradient.
+ *
+ * <p>A tensor does not know operations: {@link Ops} has them, {@link Tape} remembers them. A view shares numbers and gradient with
+ * the tensor it was made from.
+ */
+public final class Tensor {
+    /** What views share. */
+    private static final class Buffer {
+        final MemorySegment data;
+        final boolean leaf;
+        MemorySegment grad;
+        boolean tracked;
+
+        Buffer(MemorySegment data, boolean leaf) {
+            this.data = data;
+            this.leaf = leaf;
+        }
+    }
+
+    private final Shape shape;
+    private final Buffer buffer;
+
+    private Tensor(Shape shape, Buffer buffer) {
+        this.shape = shape;
+        this.buffer = buffer;
+    }
+
+    // ---------------------------------------------------------------- making
+
+    /** A tensor of the current scope whose numbers are whatever was in memory: for a result that is about to be written. */
+    public static Tensor empty(Shape shape) {
+        return new Tensor(shape, new Buffer(Memory.floats(shape.size()), false));
+    }
+
+    /** See {@link #empty(Shape)}. */
+    public static Tensor empty(int... dims) {
+        return empty(Shape.of(dims));
+    }
+
+    /** A tensor of the current scope with the shape of x, not initialised. */
+    public static Tensor like(Tensor x) {
+        return empty(x.shape);
+    }
+
+    /** One number for each row of x, not initialised. */
+    public static Tensor rows(Tensor x) {
+        return empty(Shape.of(x.rowCount()));
+    }
+
+    /** Zeros in the current scope. */
+    public static Tensor zeros(int... dims) {
+        Tensor x = empty(dims);
+        x.buffer.data.fill((byte) 0);
+        return x;
+    }
+
+    /** These numbers in the current scope. */
+    public static Tensor of(float[] values, int... dims) {
+        Tensor x = empty(dims);
+        x.set(values);
+        return x;
+    }
+
+    /** A tensor that lives in {@code arena}, zero, and may be trained: parameters and what belongs to them. */
+    public static Tensor allocate(Arena arena, Shape shape) {
+        return new Tensor(shape, new Buffer(arena.allocate(Math.max(4, 4 * shape.size()), 64), true));
+    }
+
+    /** A tensor over floats that lie in native memory already, for example in a mapped file; not copied. */
+    public static Tensor wrap(MemorySegment floats, Shape shape) {
+        if (!floats.isNative() || floats.byteSize() < 4 * shape.size()) {
+            throw new ShapeException("wrap: " + shape + " needs a native segment of " + 4 * shape.size()
+                    + " bytes, this has " + floats.byteSize());
+        }
+        return new Tensor(shape, new Buffer(floats, true));
+    }
+
+    /** The same numbers and gradient in another shape of equal size. */
+    public Tensor view(int... dims) {
+        Shape s = Shape.of(dims);
+        if (s.size() != shape.size()) {
+            throw new ShapeException("view: " + shape + " does not fit " + s + ": sizes must be equal");
+        }
+        return new Tensor(s, buffer);
+    }
+
+    /** The same numbers, not part of what is differentiated. */
+    public Tensor detach() {
+        return new Tensor(shape, new Buffer(buffer.data, false));
+    }
+
+    /** The same numbers as a start of its own for a nested backward pass; what it collects lands in this gradient. */
+    Tensor alias() {
+        Buffer b = new Buffer(buffer.data, true);
+        b.tracked = buffer.tracked;
+        b.grad = buffer.tracked ? gradBuf() : null;
+        return new Tensor(shape, b);
+    }
+
+    // ---------------------------------------------------------------- shape
+
+    /** Dimensions. */
+    public Shape shape() {
+        return shape;
+    }
+
+    /** Dimension i; negative counts from the last. */
+    public int dim(int i) {
+        return shape.dim(i);
+    }
+
+    /** Number of elements. */
+    public long size() {
+        return shape.size();
+    }
+
+    /** The last dimension. */
+    public int rowSize() {
+        return shape.last();
+    }
+
+    /** Product of all dimensions but the last. */
+    public int rowCount() {
+        return shape.rows();
+    }
+
+    // ---------------------------------------------------------------- numbers
+
+    /** The numbers, for kernels. */
+    public MemorySegment buf() {
+        return buffer.data;
+    }
+
+    /** A copy of the numbers. */
+    public float[] toArray() {
+        float[] a = new float[Math.toIntExact(size())];
+        MemorySegment.copy(buffer.data, JAVA_FLOAT, 0, a, 0, a.length);
+        return a;
+    }
+
+    /** The number of a tensor that has one. */
+    public float item() {
+        Shape.require(size() == 1, "item", this, "must have one element");
+        return buffer.data.get(JAVA_FLOAT, 0);
+    }
+
+    /** Element i in row-major order. */
+    public float get(long i) {
+        return buffer.data.getAtIndex(JAVA_FLOAT, i);
+    }
+
+    /** Overwrites all numbers. */
+    public void set(float[] values) {
+        Shape.require(values.length == size(), "set", this, "needs " + size() + " numbers, got " + values.length);
+        MemorySegment.copy(values, 0, buffer.data, JAVA_FLOAT, 0, values.length);
+    }
+
+    /** Overwrites all numbers with those of x, of equal size. */
+    public void set(Tensor x) {
+        Shape.require(x.size() == size(), "set", this, x, "sizes must be equal");
+        MemorySegment.copy(x.buffer.data, 0, buffer.data, 0, 4 * size());
+    }
+
+    // ---------------------------------------------------------------- gradient
+
+    /** True if a gradient flows to this tensor: it is trained, or computed from what is. */
+    public boolean tracked() {
+        return buffer.tracked;
+    }
+
+    /** Says whether this tensor is trained. Only for tensors that were not computed. */
+    public Tensor trainable(boolean on) {
+        if (!buffer.leaf) {
+            throw new IllegalArgumentException(
+                    "trainable: " + shape + " lies in a scope; a parameter must outlive the step, see allocate");
+        }
+        buffer.tracked = on;
+        if (!on) {
+            buffer.grad = null;
+        }
+        return this;
+    }
+
+    void track() {
+        buffer.tracked = true;
+    }
+
+    /** True if something was added to the gradient since it was cleared. */
+    public boolean hasGrad() {
+        return buffer.grad != null;
+    }
+
+    /** The gradient to add to; zeros if nothing was added yet. */
+    public MemorySegment gradBuf() {
+        if (buffer.grad == null) {
+            newGrad().fill((byte) 0);
+        }
+        return buffer.grad;
+    }
+
+    /**
+     * The gradient for a kernel that can overwrite or add: call {@code boolean add = x.hasGrad()} first and overwrite if it is
+     * false. Saves clearing a buffer that is written at once.
+     */
+    public MemorySegment gradSlot() {
+        return buffer.grad == null ? newGrad() : buffer.grad;
+    }
+
+    private MemorySegment newGrad() {
+        buffer.grad = buffer.leaf ? Arena.ofAuto().allocate(4 * Math.max(1, size()), 64) : Memory.floats(size());
+        return buffer.grad;
+    }
+
+    /** The gradient as a tensor that shares its memory; zeros if nothing was added. */
+    public Tensor grad() {
+        return new Tensor(shape, new Buffer(gradBuf(), false));
+    }
+
+    /** Clears a parameter's gradient for the next step, keeping its memory. */
+    public void zeroGrad() {
+        if (buffer.grad != null) {
+            buffer.grad.fill((byte) 0);
+        }
+    }
+
+    /** Gives the gradient's memory back: nobody reads it any more. */
+    void releaseGrad() {
+        if (!buffer.leaf && buffer.grad != null) {
+            Memory.release(buffer.grad);
+            buffer.grad = null;
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "Tensor" + shape + (buffer.tracked ? " tracked" : "");
+    }
+}
