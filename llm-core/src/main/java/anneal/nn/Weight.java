@@ -1,0 +1,34 @@
+package anneal.nn;
+
+import anneal.kernels.Matrix;
+import anneal.tensor.Tensor;
+import java.util.Optional;
+
+/**
+ * A matrix [out, in] of a layer, stored in any way: the storage plug of {@link Linear} and {@link Embedding}.
+ *
+ * <p>Contract: {@code matmulT(x)} equals x times the transpose of {@link #matrix()}, and its gradient flows to x and, if there is a
+ * {@link #parameter()} that is trained, to that.
+ */
+public interface Weight {
+    /** Output features. */
+    int out();
+
+    /** Input features. */
+    int in();
+
+    /** y = x wT. Shapes: x [.., in] -> [.., out]. */
+    Tensor matmulT(Tensor x);
+
+    /** Rows of the matrix: ids -> [ids, in]. */
+    Tensor rows(int[] ids);
+
+    /** The numbers as [out, in], in whatever form they are stored. */
+    Matrix matrix();
+
+    /** The tensor that can be trained, if this storage has one. */
+    Optional<Tensor> parameter();
+
+    /** How the numbers are stored: "F32", "Q4_1", "NF4". */
+    String format();
+}

@@ -1,0 +1,27 @@
+package anneal.train;
+
+import anneal.tensor.Shape;
+import anneal.tensor.Tensor;
+import java.util.Map;
+
+/**
+ * A sum and a count, never a mean: sums of micro-batches add up to exactly what one big batch gives, means do not.
+ *
+ * @param sum one number, to be differentiated
+ * @param count how many items (trained tokens, pairs) were summed
+ * @param metrics further sums over the same items, by name, for the report
+ */
+public record Loss(Tensor sum, double count, Map<String, Double> metrics) {
+    public Loss {
+        Shape.require(sum.size() == 1, "Loss", sum, "the sum must be one number");
+        if (!(count >= 0)) {
+            throw new IllegalArgumentException("Loss: count " + count + " must not be negative");
+        }
+        metrics = Map.copyOf(metrics);
+    }
+
+    /** A loss without further metrics. */
+    public Loss(Tensor sum, double count) {
+        this(sum, count, Map.of());
+    }
+}

@@ -1,0 +1,2 @@
+/** The training loop. Knows tensors and objectives, not what a language model is. */
+package anneal.train;
