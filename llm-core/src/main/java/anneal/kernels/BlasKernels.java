@@ -240,4 +240,14 @@ public final class BlasKernels implements Kernels {
     public void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Adam s) {
         rest.adam(p, g, m, v, n, s);
     }
+
+    @Override
+    public void sgd(MemorySegment p, MemorySegment g, MemorySegment m, long n, Sgd s) {
+        rest.sgd(p, g, m, n, s);
+    }
+
+    @Override
+    public void lion(MemorySegment p, MemorySegment g, MemorySegment m, long n, Lion s) {
+        rest.lion(p, g, m, n, s);
+    }
 }

@@ -222,4 +222,26 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, BlasKernel
      */
     record Adam(
             float gradScale, float l2, float b1, float b2, float eps, float decay, float rate, float rootCorrection2) {}
+
+    /** One step of gradient descent with momentum for n parameters, in place; m is null without momentum; see {@link Sgd}. */
+    void sgd(MemorySegment p, MemorySegment g, MemorySegment m, long n, Sgd s);
+
+    /**
+     * The numbers of a descent step: g' = gradScale g + l2 p, m = momentum m + fresh g', p = p - rate (g' + momentum m) if
+     * {@code nesterov}, else p - rate m; without momentum p - rate g'.
+     *
+     * @param fresh weight of the new gradient in m: 1 - dampening
+     */
+    record Sgd(float gradScale, float l2, float momentum, float fresh, boolean nesterov, float rate) {}
+
+    /** One Lion update of n parameters, in place; see {@link Lion}. */
+    void lion(MemorySegment p, MemorySegment g, MemorySegment m, long n, Lion s);
+
+    /**
+     * The numbers of a Lion step: g' = gradScale g, p = p (1 - decay) - rate sign(b1 m + (1 - b1) g'), then
+     * m = b2 m + (1 - b2) g'. The sign of 0 is 0.
+     *
+     * @param decay weight decay already multiplied by the learning rate
+     */
+    record Lion(float gradScale, float b1, float b2, float decay, float rate) {}
 }

@@ -524,4 +524,27 @@ public final class ScalarKernels implements Kernels {
             set(p, i, w * (1.0 - s.decay()) - s.rate() * first / (Math.sqrt(second) / s.rootCorrection2() + s.eps()));
         }
     }
+
+    @Override
+    public void sgd(MemorySegment p, MemorySegment g, MemorySegment m, long n, Sgd s) {
+        for (long i = 0; i < n; i++) {
+            double w = get(p, i), grad = s.gradScale() * get(g, i) + s.l2() * w, step = grad;
+            if (m != null) {
+                double velocity = s.momentum() * get(m, i) + s.fresh() * grad;
+                set(m, i, velocity);
+                step = s.nesterov() ? grad + s.momentum() * velocity : velocity;
+            }
+            set(p, i, w - s.rate() * step);
+        }
+    }
+
+    @Override
+    public void lion(MemorySegment p, MemorySegment g, MemorySegment m, long n, Lion s) {
+        for (long i = 0; i < n; i++) {
+            double grad = s.gradScale() * get(g, i), mean = get(m, i);
+            double direction = Math.signum(s.b1() * mean + (1.0 - s.b1()) * grad);
+            set(p, i, get(p, i) * (1.0 - s.decay()) - s.rate() * direction);
+            set(m, i, s.b2() * mean + (1.0 - s.b2()) * grad);
+        }
+    }
 }

@@ -225,4 +225,14 @@ public final class VectorKernels implements Kernels {
     public void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Adam s) {
         plain.adam(p, g, m, v, n, s);
     }
+
+    @Override
+    public void sgd(MemorySegment p, MemorySegment g, MemorySegment m, long n, Sgd s) {
+        VectorUpdates.sgd(p, g, m, n, s);
+    }
+
+    @Override
+    public void lion(MemorySegment p, MemorySegment g, MemorySegment m, long n, Lion s) {
+        VectorUpdates.lion(p, g, m, n, s);
+    }
 }

@@ -12,6 +12,9 @@ import java.util.Map;
  * @param metrics further sums over the same items, by name, for the report
  */
 public record Loss(Tensor sum, double count, Map<String, Double> metrics) {
+    /** Name of the metric that counts all tokens of the batch, trained or not: it is reported as a speed, not as a mean. */
+    public static final String TOKENS = "tokens";
+
     public Loss {
         Shape.require(sum.size() == 1, "Loss", sum, "the sum must be one number");
         if (!(count >= 0)) {

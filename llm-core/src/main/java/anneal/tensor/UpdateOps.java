@@ -1,0 +1,128 @@
+package anneal.tensor;
+
+import anneal.kernels.Kernels;
+
+/**
+ * Optimiser steps on whole tensors, in place and outside the tape: what update rules are made of.
+ *
+ * <p>Each changes a parameter and its state from the parameter's gradient, times {@code gradScale}: the place where a sum of losses
+ * becomes a mean and where clipping acts, without a pass of its own.
+ */
+public final class UpdateOps {
+    private static final Kernels K = Kernels.get();
+
+    private UpdateOps() {}
+
+    /**
+     * The numbers of an Adam step.
+     *
+     * @param gradScale factor of the gradient
+     * @param l2 times the parameter is added to the gradient (Adam)
+     * @param decay the parameter shrinks by this part first (AdamW: weight decay times rate)
+     * @param beta1 memory of the mean
+     * @param beta2 memory of the mean square
+     * @param eps added to the root
+     * @param rate learning rate
+     * @param step number of this step, from 1
+     */
+    public record Adam(
+            double gradScale,
+            double l2,
+            double decay,
+            double beta1,
+            double beta2,
+            double eps,
+            double rate,
+            long step) {}
+
+    /**
+     * m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, p = p (1 - decay) - rate m' / (sqrt(v') + eps), with m' and v' freed of
+     * their bias towards zero. Kingma and Ba, arXiv:1412.6980; Loshchilov and Hutter, arXiv:1711.05101.
+     *
+     * <p>Shapes: p, m, v equal.
+     */
+    public static void adam(Tensor p, Tensor m, Tensor v, Adam s) {
+        requireState("adam", p, m);
+        requireState("adam", p, v);
+        // The betas the kernel works with are floats; their powers must be those of the same numbers.
+        float b1 = (float) s.beta1(), b2 = (float) s.beta2();
+        K.adam(
+                p.buf(),
+                p.gradBuf(),
+                m.buf(),
+                v.buf(),
+                p.size(),
+                new Kernels.Adam(
+                        (float) s.gradScale(),
+                        (float) s.l2(),
+                        b1,
+                        b2,
+                        (float) s.eps(),
+                        (float) s.decay(),
+                        (float) (s.rate() / (1 - Math.pow(b1, s.step()))),
+                        (float) Math.sqrt(1 - Math.pow(b2, s.step()))));
+    }
+
+    /**
+     * The numbers of a step of gradient descent.
+     *
+     * @param gradScale factor of the gradient
+     * @param l2 times the parameter is added to the gradient
+     * @param momentum memory of the velocity
+     * @param fresh weight of the new gradient in the velocity
+     * @param nesterov look ahead by one velocity
+     * @param rate learning rate
+     */
+    public record Sgd(double gradScale, double l2, double momentum, double fresh, boolean nesterov, double rate) {}
+
+    /** m = momentum m + fresh g, p = p - rate m (or g + momentum m, looking ahead); m is null: p = p - rate g. */
+    public static void sgd(Tensor p, Tensor m, Sgd s) {
+        if (m != null) {
+            requireState("sgd", p, m);
+        }
+        K.sgd(
+                p.buf(),
+                p.gradBuf(),
+                m == null ? null : m.buf(),
+                p.size(),
+                new Kernels.Sgd(
+                        (float) s.gradScale(),
+                        (float) s.l2(),
+                        (float) s.momentum(),
+                        (float) s.fresh(),
+                        s.nesterov(),
+                        (float) s.rate()));
+    }
+
+    /**
+     * The numbers of a Lion step.
+     *
+     * @param gradScale factor of the gradient
+     * @param beta1 weight of the memory in the direction
+     * @param beta2 memory of the mean
+     * @param decay the parameter shrinks by this part first
+     * @param rate learning rate
+     */
+    public record Lion(double gradScale, double beta1, double beta2, double decay, double rate) {}
+
+    /** p = p (1 - decay) - rate sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g. Chen et al., arXiv:2302.06675. */
+    public static void lion(Tensor p, Tensor m, Lion s) {
+        requireState("lion", p, m);
+        K.lion(
+                p.buf(),
+                p.gradBuf(),
+                m.buf(),
+                p.size(),
+                new Kernels.Lion((float) s.gradScale(), (float) s.beta1(), (float) s.beta2(), (float) s.decay(), (float)
+                        s.rate()));
+    }
+
+    /** Sum of squares of all numbers of x. */
+    public static double squaredNorm(Tensor x) {
+        return K.dot(x.buf(), x.buf(), x.size());
+    }
+
+    private static void requireState(String op, Tensor p, Tensor state) {
+        Shape.require(p.size() == state.size(), op, p, state, "state and parameter must be equally large");
+    }
+}
