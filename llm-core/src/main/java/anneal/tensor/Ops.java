@@ -440,6 +440,28 @@ public final class Ops {
         return embedding(new F32Matrix(x.buf(), x.rowCount(), x.rowSize()), x, rows);
     }
 
+    /** The rows of a in front of each sequence of x. Shapes: a [P, D], x [B, T, D] -> [B, P + T, D]. Gradient: da sums over B. */
+    public static Tensor prepend(Tensor a, Tensor x) {
+        Shape.require(a.shape().rank() == 2 && x.shape().rank() == 3, "prepend", a, x, "ranks must be 2 and 3");
+        Shape.require(a.rowSize() == x.rowSize(), "prepend", a, x, "last dims must be equal");
+        int batch = x.dim(0), front = a.dim(0) * a.rowSize(), back = x.dim(1) * x.rowSize();
+        Tensor y = Tensor.empty(batch, a.dim(0) + x.dim(1), x.rowSize());
+        copyRows(y.buf(), front + back, 0, a.buf(), 0, 0, batch, front);
+        copyRows(y.buf(), front + back, front, x.buf(), back, 0, batch, back);
+        return Tape.record(
+                y,
+                () -> {
+                    if (a.tracked()) {
+                        addRows(a.gradBuf(), 0, 0, y.gradBuf(), front + back, 0, batch, front);
+                    }
+                    if (x.tracked()) {
+                        addRows(x.gradBuf(), back, 0, y.gradBuf(), front + back, front, batch, back);
+                    }
+                },
+                a,
+                x);
+    }
+
     private static void copyRows(
             MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
         for (int i = 0; i < rows; i++) {

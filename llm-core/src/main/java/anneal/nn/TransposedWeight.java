@@ -1,0 +1,78 @@
+package anneal.nn;
+
+import anneal.kernels.Matrix;
+import anneal.tensor.Ops;
+import anneal.tensor.Tensor;
+import java.util.Optional;
+
+/**
+ * A matrix that stands as [in, out] in its file, as GPT-2's do: seen as [out, in], never turned round in memory.
+ *
+ * @param stored the same numbers [in, out]
+ */
+public record TransposedWeight(Weight stored) implements Weight {
+    @Override
+    public int out() {
+        return stored.in();
+    }
+
+    @Override
+    public int in() {
+        return stored.out();
+    }
+
+    @Override
+    public Tensor matmulT(Tensor x) {
+        Optional<Tensor> tensor = stored.parameter();
+        return tensor.isPresent() ? Ops.matmul(x, tensor.get()) : Ops.matmul(x, stored.matrix());
+    }
+
+    @Override
+    public Tensor rows(int[] ids) {
+        return Ops.embedding(matrix(), ids);
+    }
+
+    @Override
+    public Matrix matrix() {
+        return new Turned(stored.matrix());
+    }
+
+    /** The tensor as it is stored, [in, out]. */
+    @Override
+    public Optional<Tensor> parameter() {
+        return stored.parameter();
+    }
+
+    @Override
+    public String format() {
+        return stored.format();
+    }
+
+    /** Rows and columns exchanged; reads a column of the stored rows element by element. */
+    private record Turned(Matrix base) implements Matrix {
+        @Override
+        public int rows() {
+            return base.cols();
+        }
+
+        @Override
+        public int cols() {
+            return base.rows();
+        }
+
+        @Override
+        public void widen(int row, int col, int count, float[] dst, int at) {
+            int block = base.block(), first = row / block * block;
+            float[] piece = new float[Math.min(block, base.cols() - first)];
+            for (int i = 0; i < count; i++) {
+                base.widen(col + i, first, piece.length, piece, 0);
+                dst[at + i] = piece[row - first];
+            }
+        }
+
+        @Override
+        public long bytes() {
+            return base.bytes();
+        }
+    }
+}
