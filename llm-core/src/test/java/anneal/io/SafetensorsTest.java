@@ -180,7 +180,7 @@ class SafetensorsTest {
             Path absent = dir.resolve("absent.safetensors");
             assertThatThrownBy(() -> Safetensors.open(absent, arena))
                     .isInstanceOf(UncheckedIOException.class)
-                    .hasMessage(absent + " does not exist");
+                    .hasMessage(absent + ": no such file");
             assertOpenFails(dir, dir + " holds neither model.safetensors nor model.safetensors.index.json");
             Path file = IoResources.path("types.safetensors");
             assertThatThrownBy(() -> Safetensors.open(file, arena).get("scaler"))
