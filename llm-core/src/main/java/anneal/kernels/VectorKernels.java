@@ -41,12 +41,12 @@ public final class VectorKernels implements Kernels {
     @Override
     public void attention(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
-        plain.attention(o, lse, q, k, v, s);
+        VectorAttention.forward(o, lse, q, k, v, s);
     }
 
     @Override
     public void attentionGrad(AttentionGrad g, Attention s) {
-        plain.attentionGrad(g, s);
+        VectorAttentionGrad.run(g, s);
     }
 
     @Override
