@@ -15,85 +15,114 @@ import java.util.Map;
  * with it. Scopes nest. What a scope gives back is Java values, never tensors. Memory of closed scopes is used again by the
  * next one, so steps of equal shape allocate nothing. Outside any scope a tensor lives as long as it is reachable.
  *
- * <p>With {@code -Danneal.memory.check=true} each scope is a real {@link Arena}: use after close throws.
+ * <p>With {@code -Danneal.memory.check=true} each scope is a real {@link Arena}: use after close throws, and memory that was not
+ * written yet, or was given back, reads as NaN.
+ *
+ * <p>The JVM counts this memory against {@code -XX:MaxDirectMemorySize}, which is as large as the heap's {@code -Xmx} unless set.
  */
 public final class Memory {
     private static final boolean CHECK = Boolean.getBoolean("anneal.memory.check");
     private static final long SLAB = 32L << 20;
+    /** A slab with less room than this is full: not looked at again for the next tensor. */
+    private static final long CRUMB = SLAB / 32;
+
     private static final long ALIGN = 64;
+    private static final byte UNWRITTEN = (byte) 0xFF;
     private static final ThreadLocal<Scope> CURRENT = new ThreadLocal<>();
 
     private Memory() {}
 
     /** Opens a scope on this thread; close it with try-with-resources. */
     public static Scope scope() {
-        Scope scope = new Scope(CURRENT.get());
+        return scope(CHECK);
+    }
+
+    static Scope scope(boolean check) {
+        Scope scope = new Scope(CURRENT.get(), check);
         CURRENT.set(scope);
         return scope;
     }
 
-    /** Memory for n floats of this thread's scope, with whatever was there before. */
-    static MemorySegment floats(long n) {
-        Scope scope = CURRENT.get();
-        return scope != null ? scope.take(4 * n) : Arena.ofAuto().allocate(Math.max(4, 4 * n), ALIGN);
+    /** The innermost open scope of this thread, or null. */
+    static Scope current() {
+        return CURRENT.get();
     }
 
-    /** Gives memory of this thread's scope back before the scope closes; a segment of elsewhere is left alone. */
-    static void release(MemorySegment segment) {
-        Scope scope = CURRENT.get();
-        if (scope != null) {
-            scope.giveBack(segment);
-        }
+    /** Memory for n floats with whatever was there before, of this scope; with null, memory that lives while it is reachable. */
+    static MemorySegment floats(Scope owner, long n) {
+        long size = Math.max(4, Math.multiplyExact(4, n));
+        return owner != null ? owner.take(size) : Arena.ofAuto().allocate(size, ALIGN);
     }
 
     /** The memory of one step. */
     public static final class Scope implements AutoCloseable {
         private final Scope parent;
-        private final Arena arena = CHECK ? Arena.ofShared() : null;
-        private final List<MemorySegment> slabs = new ArrayList<>();
+        private final int recorded = Tape.size();
+        private final Arena arena;
+        private final List<Slab> slabs = new ArrayList<>();
+        private final List<Slab> roomy = new ArrayList<>();
         private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
-        private final Map<Long, MemorySegment> lent = new HashMap<>();
-        private long used = 0;
         private long bytes = 0;
+        private boolean open = true;
 
-        private Scope(Scope parent) {
+        private Scope(Scope parent, boolean check) {
             this.parent = parent;
+            this.arena = check ? Arena.ofShared() : null;
         }
 
         private MemorySegment take(long size) {
-            long rounded = Math.max(ALIGN, (size + ALIGN - 1) / ALIGN * ALIGN);
-            ArrayDeque<MemorySegment> again = free.get(rounded);
-            MemorySegment whole;
-            if (again != null && !again.isEmpty()) {
-                whole = again.pop();
-            } else if (CHECK) {
-                whole = arena.allocate(rounded, ALIGN);
-                bytes += rounded;
-            } else {
-                whole = bump(rounded);
+            if (!open) {
+                throw new IllegalStateException("Memory: this tensor's scope is closed");
             }
-            lent.put(whole.address(), whole);
-            return whole.asSlice(0, Math.max(4, size));
-        }
-
-        private MemorySegment bump(long size) {
-            MemorySegment slab = slabs.isEmpty() ? null : slabs.getLast();
-            if (slab == null || used + size > slab.byteSize()) {
-                slab = Slabs.take(Math.max(size, SLAB));
-                slabs.add(slab);
-                bytes += slab.byteSize();
-                used = 0;
+            ArrayDeque<MemorySegment> again = free.get(size);
+            MemorySegment part = again != null ? again.poll() : null;
+            if (part == null) {
+                long rounded = (size + ALIGN - 1) / ALIGN * ALIGN;
+                part = (arena != null ? real(rounded) : cut(rounded)).asSlice(0, size);
             }
-            MemorySegment part = slab.asSlice(used, size);
-            used += size;
+            if (arena != null) {
+                part.fill(UNWRITTEN);
+            }
             return part;
         }
 
-        private void giveBack(MemorySegment segment) {
-            MemorySegment whole = lent.remove(segment.address());
-            if (whole != null) {
-                free.computeIfAbsent(whole.byteSize(), s -> new ArrayDeque<>()).push(whole);
+        private MemorySegment real(long size) {
+            bytes += size;
+            return arena.allocate(size, ALIGN);
+        }
+
+        /** The next piece of the first slab that has room. */
+        private MemorySegment cut(long size) {
+            Slab slab = null;
+            for (int i = 0; i < roomy.size() && slab == null; i++) {
+                slab = roomy.get(i).room() >= size ? roomy.get(i) : null;
             }
+            if (slab == null) {
+                slab = Slabs.take(size);
+                slabs.add(slab);
+                roomy.add(slab);
+                bytes += slab.size();
+            }
+            MemorySegment part = slab.memory.asSlice(slab.used, size);
+            slab.used += size;
+            if (slab.room() < CRUMB) {
+                roomy.remove(slab);
+            }
+            return part;
+        }
+
+        /** Takes back a segment that {@link #take} gave out and that nobody reads any more, for the next of equal size. */
+        void giveBack(MemorySegment part) {
+            if (!open) {
+                return;
+            }
+            if (arena != null) {
+                part.fill(UNWRITTEN);
+            }
+            ArrayDeque<MemorySegment> list = free.computeIfAbsent(part.byteSize(), s -> new ArrayDeque<>());
+            assert arena == null || list.stream().noneMatch(s -> s.address() == part.address())
+                    : "memory given back twice";
+            list.push(part);
         }
 
         /** Bytes that this scope holds. */
@@ -105,43 +134,117 @@ public final class Memory {
         public void close() {
             if (CURRENT.get() != this) {
                 throw new IllegalStateException(
-                        "Memory: scopes must be closed in reverse order, on the thread that opened them");
+                        "Memory: scopes must be closed once, in reverse order, on the thread that opened them");
             }
             CURRENT.set(parent);
+            open = false;
+            if (parent == null) {
+                Tape.forget(recorded);
+            }
             slabs.forEach(Slabs::giveBack);
             slabs.clear();
-            if (CHECK) {
+            roomy.clear();
+            free.clear();
+            if (arena != null) {
                 arena.close();
             }
-        }
-    }
-
-    /** Large blocks that outlive the scopes; one list for all threads. */
-    private static final class Slabs {
-        private static final ArrayDeque<MemorySegment> FREE = new ArrayDeque<>();
-
-        static synchronized MemorySegment take(long size) {
-            for (MemorySegment s : FREE) {
-                if (s.byteSize() >= size && s.byteSize() <= Math.max(SLAB, 2 * size)) {
-                    FREE.remove(s);
-                    return s;
-                }
-            }
-            // Freed when nothing refers to it any more: see drop().
-            return Arena.ofAuto().allocate(size, ALIGN);
-        }
-
-        static synchronized void giveBack(MemorySegment slab) {
-            FREE.push(slab);
-        }
-
-        static synchronized void drop() {
-            FREE.clear();
         }
     }
 
     /** Lets go of the blocks that closed scopes left for reuse. */
     public static void trim() {
         Slabs.drop();
+    }
+
+    /** Bytes that closed scopes left for reuse. */
+    public static long kept() {
+        return Slabs.kept();
+    }
+
+    private static final class Slab {
+        final Arena arena = Arena.ofShared();
+        final MemorySegment memory;
+        long used = 0;
+
+        Slab(long size) {
+            memory = arena.allocate(size, ALIGN);
+        }
+
+        long size() {
+            return memory.byteSize();
+        }
+
+        long room() {
+            return memory.byteSize() - used;
+        }
+    }
+
+    /**
+     * Large blocks that outlive the scopes; one list for all threads. What lies unused and what is in use are together never more
+     * than what was once in use at the same time: beyond that, what was left unused longest is freed.
+     */
+    private static final class Slabs {
+        private static final ArrayDeque<Slab> FREE = new ArrayDeque<>();
+        private static long inUse = 0;
+        private static long unused = 0;
+        private static long peak = 0;
+
+        private Slabs() {}
+
+        static synchronized Slab take(long size) {
+            Slab slab = smallestThatFits(size);
+            if (slab != null) {
+                FREE.remove(slab);
+                unused -= slab.size();
+            } else {
+                long rounded = rounded(size);
+                shrink(Math.max(0, peak - inUse - rounded));
+                slab = new Slab(rounded);
+            }
+            inUse += slab.size();
+            peak = Math.max(peak, inUse);
+            return slab;
+        }
+
+        private static Slab smallestThatFits(long size) {
+            Slab best = null;
+            for (Slab slab : FREE) {
+                if (slab.size() >= size && (best == null || slab.size() < best.size())) {
+                    best = slab;
+                }
+            }
+            return best;
+        }
+
+        /** Few different sizes, so that steps of nearly equal shape use the same blocks; the rest of a block serves small tensors. */
+        private static long rounded(long size) {
+            long unit = Math.max(SLAB, Long.highestOneBit(size) / 4);
+            return (size + unit - 1) / unit * unit;
+        }
+
+        static synchronized void giveBack(Slab slab) {
+            slab.used = 0;
+            inUse -= slab.size();
+            unused += slab.size();
+            FREE.push(slab);
+        }
+
+        /** Frees the blocks unused longest until no more than {@code limit} bytes lie unused. */
+        private static void shrink(long limit) {
+            while (unused > limit) {
+                Slab oldest = FREE.removeLast();
+                unused -= oldest.size();
+                oldest.arena.close();
+            }
+        }
+
+        static synchronized long kept() {
+            return unused;
+        }
+
+        static synchronized void drop() {
+            shrink(0);
+            peak = inUse;
+        }
     }
 }

@@ -53,6 +53,7 @@ public final class Ops {
         requireFit("addMatmulT", x, m, m.cols());
         Shape.require(
                 y.rowSize() == m.rows() && y.rowCount() == x.rowCount(), "addMatmulT", y, w, "y must be x wT's shape");
+        Tape.requireInPlace("addMatmulT", y);
         K.matmulT(y.buf(), x.buf(), m, x.rowCount(), alpha, true);
         return Tape.recordInPlace(y, () -> matmulTGrad(y, x, m, w, alpha), x, w);
     }
@@ -119,6 +120,7 @@ public final class Ops {
     /** y += b for each row, in place. Shapes: y [.., D], b [D]. Gradient: db = sum of dy over rows. */
     public static Tensor addBiasInPlace(Tensor y, Tensor b) {
         Shape.require(b.size() == y.rowSize(), "addBias", y, b, "the bias must have the last dim of y");
+        Tape.requireInPlace("addBias", y);
         K.addRow(y.buf(), y.buf(), b.buf(), y.rowCount(), y.rowSize());
         return Tape.recordInPlace(
                 y,
@@ -138,37 +140,35 @@ public final class Ops {
      * <p>Shapes: q [B, Tq, H K], k and v [B, capacity, G K] -> [B, Tq, H K]. Saves o and one number per row and head.
      */
     public static Tensor attention(Tensor q, Tensor k, Tensor v, Attention s) {
-        Shape.require(
-                q.size() == (long) s.batch() * s.queryLen() * s.heads() * s.headDim(),
-                "attention",
-                q,
-                "must be [B, Tq, H K] of " + s);
-        Shape.require(
-                k.size() == (long) s.batch() * s.capacity() * s.kvHeads() * s.headDim(),
-                "attention",
-                k,
-                "must be [B, capacity, G K] of " + s);
+        long head = s.headDim();
+        requireSize("attention", q, s.batch() * head * s.queryLen() * s.heads(), "q [B, Tq, H K]", s);
+        requireSize("attention", k, s.batch() * head * s.capacity() * s.kvHeads(), "k [B, capacity, G K]", s);
         Shape.require(v.size() == k.size(), "attention", k, v, "keys and values must be equally many");
         Tensor o = Tensor.like(q);
         Tensor lse = Tensor.empty(s.batch(), s.heads(), s.queryLen());
         K.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
-        return Tape.record(
-                o,
-                () -> K.attentionGrad(
-                        new Kernels.AttentionGrad(
-                                q.gradBuf(),
-                                k.gradBuf(),
-                                v.gradBuf(),
-                                o.gradBuf(),
-                                o.buf(),
-                                lse.buf(),
-                                q.buf(),
-                                k.buf(),
-                                v.buf()),
-                        s),
-                q,
-                k,
-                v);
+        return Tape.record(o, () -> attentionGrad(o, lse, q, k, v, s), q, k, v, o);
+    }
+
+    private static void attentionGrad(Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Attention s) {
+        // The kernel makes all three at once; a part that nobody wants goes to memory that is given back.
+        Tensor dq = gradOrScratch(q), dk = gradOrScratch(k), dv = gradOrScratch(v);
+        K.attentionGrad(
+                new Kernels.AttentionGrad(
+                        dq.buf(), dk.buf(), dv.buf(), o.gradBuf(), o.buf(), lse.buf(), q.buf(), k.buf(), v.buf()),
+                s);
+        dq.release();
+        dk.release();
+        dv.release();
+    }
+
+    /** The gradient of x as a tensor that {@link Tensor#release} leaves alone, or scratch memory if nobody wants it. */
+    private static Tensor gradOrScratch(Tensor x) {
+        return x.tracked() ? x.grad() : Tensor.zeros(x.shape().dims());
+    }
+
+    private static void requireSize(String op, Tensor x, long size, String what, Object s) {
+        Shape.require(x.size() == size, op, x, () -> "must be " + what + " of " + s);
     }
 
     /**
@@ -178,10 +178,12 @@ public final class Ops {
      * <p>Shapes: x [.., T, H K], cos and sin [tokens, rotary / 2]. Gradient: dy turned back.
      */
     public static Tensor ropeInPlace(Tensor x, Tensor cos, Tensor sin, Kernels.Rope s) {
+        requireSize("rope", x, (long) s.tokens() * s.heads() * s.headDim(), "x [tokens, H K]", s);
+        requireSize("rope", cos, (long) s.tokens() * (s.rotary() / 2), "cos [tokens, rotary / 2]", s);
+        Shape.require(sin.size() == cos.size(), "rope", cos, sin, "cos and sin must be equally many");
         Shape.require(
-                x.size() == (long) s.tokens() * s.heads() * s.headDim(), "rope", x, "must be [tokens, H K] of " + s);
-        Shape.require(
-                cos.size() == (long) s.tokens() * (s.rotary() / 2), "rope", x, cos, "cos must be [tokens, rotary / 2]");
+                s.rotary() % 2 == 0 && s.rotary() <= s.headDim(), "rope", x, () -> "rotary must be even and fit " + s);
+        Tape.requireInPlace("rope", x);
         K.rope(x.buf(), x.buf(), cos.buf(), sin.buf(), s, false, false);
         return Tape.recordInPlace(x, () -> K.rope(x.gradBuf(), x.gradBuf(), cos.buf(), sin.buf(), s, true, false));
     }
@@ -275,7 +277,7 @@ public final class Ops {
      * <p>The mask is a function of a seed drawn from {@link Tape#nextSeed} and is made again in the backward pass.
      */
     public static Tensor dropout(Tensor x, float p) {
-        if (p < 0 || p >= 1) {
+        if (!(p >= 0 && p < 1)) {
             throw new IllegalArgumentException("dropout: probability " + p + " must be in [0, 1)");
         }
         if (p == 0 || !Tape.training()) {
@@ -307,6 +309,7 @@ public final class Ops {
     /** y += x, in place: closes a residual branch in the branch's own memory. Shapes: equal. */
     public static Tensor addInPlace(Tensor y, Tensor x) {
         requireEqual("add", y, x);
+        Tape.requireInPlace("add", y);
         K.add(y.buf(), y.buf(), x.buf(), y.size());
         return Tape.recordInPlace(y, () -> addGrad(x, y, 1f), x);
     }
@@ -335,15 +338,18 @@ public final class Ops {
         return Tape.record(
                 y,
                 () -> {
-                    if (a.tracked()) {
-                        K.mul(a.gradBuf(), y.gradBuf(), b.buf(), y.size(), true);
-                    }
-                    if (b.tracked()) {
-                        K.mul(b.gradBuf(), y.gradBuf(), a.buf(), y.size(), true);
-                    }
+                    mulGrad(a, y, b);
+                    mulGrad(b, y, a);
                 },
                 a,
                 b);
+    }
+
+    private static void mulGrad(Tensor x, Tensor y, Tensor other) {
+        if (x.tracked()) {
+            boolean add = x.hasGrad();
+            K.mul(x.gradSlot(), y.gradBuf(), other.buf(), y.size(), add);
+        }
     }
 
     /** y = alpha x. */
@@ -353,7 +359,7 @@ public final class Ops {
         return Tape.record(y, () -> addGrad(x, y, alpha), x);
     }
 
-    private static void addGrad(Tensor x, Tensor y, float alpha) {
+    static void addGrad(Tensor x, Tensor y, float alpha) {
         if (!x.tracked()) {
             return;
         }
@@ -377,44 +383,41 @@ public final class Ops {
     }
 
     private static void addConstant(Tensor x, float value) {
-        Tensor constant = fill(Tensor.like(x), value);
-        K.axpy(x.gradBuf(), constant.buf(), 1f, x.size());
-        Memory.release(constant.buf());
+        Tensor row = constants(x.rowSize(), value);
+        K.addRow(x.gradBuf(), x.gradBuf(), row.buf(), x.rowCount(), x.rowSize());
+        row.release();
+    }
+
+    private static Tensor constants(int n, float value) {
+        float[] values = new float[n];
+        Arrays.fill(values, value);
+        return Tensor.of(values, 1, n);
     }
 
     /** Sum over the last dim: [.., D] -> [..]; of a vector [1]. */
     public static Tensor sumLast(Tensor x) {
-        int[] dims = x.shape().rank() == 1
-                ? new int[] {1}
-                : Arrays.copyOf(x.shape().dims(), x.shape().rank() - 1);
-        Tensor ones = fill(Tensor.empty(1, x.rowSize()), 1f);
-        return matmulT(x, ones).view(dims);
-    }
-
-    private static Tensor fill(Tensor x, float value) {
-        float[] a = new float[Math.toIntExact(x.size())];
-        Arrays.fill(a, value);
-        x.set(a);
-        return x;
+        int rank = x.shape().rank();
+        int[] dims = rank == 1 ? new int[] {1} : Arrays.copyOf(x.shape().dims(), rank - 1);
+        return matmulT(x, constants(x.rowSize(), 1f)).view(dims);
     }
 
     // ---------------------------------------------------------------- rows and columns
 
     /** Rows of a table: y[i] = w[ids[i]]. Shapes: w [V, D] -> [ids, D]. Gradient: dw[ids[i]] += dy[i]. */
     public static Tensor embedding(Tensor w, int[] ids) {
-        return embedding(matrix(w, "embedding"), w, ids);
+        return embedding("embedding", matrix(w, "embedding"), w, ids);
     }
 
     /** Rows of a table that is not trained, widened from whatever form it is stored in. */
     public static Tensor embedding(Matrix w, int[] ids) {
-        return embedding(w, null, ids);
+        return embedding("embedding", w, null, ids);
     }
 
-    private static Tensor embedding(Matrix w, Tensor param, int[] ids) {
+    private static Tensor embedding(String op, Matrix w, Tensor param, int[] ids) {
         for (int id : ids) {
             if (id < 0 || id >= w.rows()) {
                 throw new IllegalArgumentException(
-                        "embedding: id " + id + " is outside the table of " + w.rows() + " rows");
+                        op + ": id " + id + " is outside the table [" + w.rows() + ", " + w.cols() + "]");
             }
         }
         Tensor y = Tensor.empty(ids.length, w.cols());
@@ -425,10 +428,10 @@ public final class Ops {
     /** Columns from .. from+count of each row, copied: takes packed projections apart. Shapes: [.., D] -> [.., count]. */
     public static Tensor columns(Tensor x, int from, int count) {
         Shape.require(
-                from >= 0 && count >= 0 && from + count <= x.rowSize(),
+                from >= 0 && count >= 0 && (long) from + count <= x.rowSize(),
                 "columns",
                 x,
-                "columns " + from + " .. " + (from + count) + " must lie inside the last dim");
+                () -> count + " columns from " + from + " must lie inside the last dim");
         Tensor y = Tensor.empty(x.shape().withLast(count));
         copyRows(y.buf(), count, 0, x.buf(), x.rowSize(), from, x.rowCount(), count);
         return Tape.record(
@@ -437,7 +440,7 @@ public final class Ops {
 
     /** Rows[i] of x [N, D] -> [rows, D]; a row may be taken more than once. */
     public static Tensor rows(Tensor x, int[] rows) {
-        return embedding(new F32Matrix(x.buf(), x.rowCount(), x.rowSize()), x, rows);
+        return embedding("rows", new F32Matrix(x.buf(), x.rowCount(), x.rowSize()), x, rows);
     }
 
     /** The rows of a in front of each sequence of x. Shapes: a [P, D], x [B, T, D] -> [B, P + T, D]. Gradient: da sums over B. */
@@ -483,14 +486,15 @@ public final class Ops {
     public static Tensor softmax(Tensor x) {
         Tensor y = Tensor.like(x);
         K.softmax(y.buf(), x.buf(), x.rowCount(), x.rowSize());
-        return Tape.record(y, () -> K.softmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x);
+        return Tape.record(y, () -> K.softmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x, y);
     }
 
     /** x - logsumexp(x) over the last dim. */
     public static Tensor logSoftmax(Tensor x) {
         Tensor y = Tensor.like(x);
         K.logSoftmax(y.buf(), x.buf(), x.rowCount(), x.rowSize());
-        return Tape.record(y, () -> K.logSoftmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x);
+        return Tape.record(
+                y, () -> K.logSoftmaxGrad(x.gradBuf(), y.gradBuf(), y.buf(), x.rowCount(), x.rowSize()), x, y);
     }
 
     /**

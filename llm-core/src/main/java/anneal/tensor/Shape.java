@@ -1,6 +1,7 @@
 package anneal.tensor;
 
 import java.util.Arrays;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /** Dimensions of a tensor, outermost first; a scalar is [1]. */
@@ -15,7 +16,10 @@ public final class Shape {
             if (d < 0) {
                 throw new ShapeException("shape " + Arrays.toString(dims) + ": a dimension is negative");
             }
-            n = Math.multiplyExact(n, d);
+            if (d > 0 && n > Long.MAX_VALUE / d) {
+                throw new ShapeException("shape " + Arrays.toString(dims) + ": more elements than can be counted");
+            }
+            n *= d;
         }
         this.size = n;
     }
@@ -42,6 +46,13 @@ public final class Shape {
         }
     }
 
+    /** The same with a rule that is put into words only if it is broken. */
+    public static void require(boolean holds, String op, Tensor x, Supplier<String> rule) {
+        if (!holds) {
+            throw new ShapeException(op + ": " + x.shape() + ": " + rule.get());
+        }
+    }
+
     /** Number of dimensions. */
     public int rank() {
         return dims.length;
@@ -49,7 +60,11 @@ public final class Shape {
 
     /** Dimension i; negative counts from the last. */
     public int dim(int i) {
-        return dims[i < 0 ? dims.length + i : i];
+        int at = i < 0 ? dims.length + i : i;
+        if (at < 0 || at >= dims.length) {
+            throw new ShapeException("dim: " + this + " has no dimension " + i);
+        }
+        return dims[at];
     }
 
     /** The last dimension. */
@@ -64,7 +79,11 @@ public final class Shape {
 
     /** Product of all dimensions but the last. */
     public int rows() {
-        return last() == 0 ? 0 : Math.toIntExact(size / last());
+        long n = 1;
+        for (int i = 0; i < dims.length - 1; i++) {
+            n *= dims[i];
+        }
+        return Math.toIntExact(n);
     }
 
     /** The same shape with another last dimension. */

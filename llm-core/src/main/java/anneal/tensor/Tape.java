@@ -1,5 +1,6 @@
 package anneal.tensor;
 
+import anneal.kernels.Kernels;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
@@ -9,8 +10,9 @@ import java.util.function.UnaryOperator;
  *
  * <p>An op computes its result and calls {@link #record} with a closure that adds to the gradients of its inputs. {@link #backward}
  * sets the gradient of the loss to one and runs the closures from the last to the first. Gradients are always <b>added</b>: a
- * tensor that is used twice gets both parts. The gradient of an intermediate result is given back to memory as soon as its own
- * closure has run; those of parameters stay until they are cleared.
+ * tensor that is used twice gets both parts (the first of them may overwrite, see {@link Tensor#gradSlot}). The gradient of an
+ * intermediate result is given back to memory as soon as its own closure has run; those of parameters stay until they are
+ * cleared. What an op has read must not be changed in place afterwards: the backward pass notices and says so.
  *
  * <p>There is one tape per thread. It records while training ({@link #pause} stops it) and only what depends on a tracked tensor.
  * Custom ops use {@code record} in the same way: see docs/adding-an-op.md.
@@ -18,7 +20,35 @@ import java.util.function.UnaryOperator;
 public final class Tape {
     private static final ThreadLocal<Tape> CURRENT = ThreadLocal.withInitial(Tape::new);
 
-    private record Node(Tensor y, Runnable backward, boolean inPlace) {}
+    /**
+     * One op.
+     *
+     * @param first true if the gradient of y begins here: nothing recorded before this node adds to it or reads it
+     * @param inputs what the op read, each with its version at that time
+     */
+    private record Node(Tensor y, Runnable backward, boolean first, Tensor[] inputs, int[] versions) {
+        static Node of(Tensor y, Runnable backward, boolean first, Tensor... inputs) {
+            int[] versions = new int[inputs.length];
+            for (int i = 0; i < inputs.length; i++) {
+                versions[i] = inputs[i] == null ? 0 : inputs[i].version();
+            }
+            return new Node(y, backward, first, inputs, versions);
+        }
+
+        void run() {
+            for (int i = 0; i < inputs.length; i++) {
+                if (inputs[i] != null && inputs[i].version() != versions[i]) {
+                    throw new IllegalArgumentException("backward: " + inputs[i].shape()
+                            + " was changed in place after the op that made " + y.shape()
+                            + " had used it; its gradient needs the old numbers");
+                }
+            }
+            backward.run();
+            if (first) {
+                y.releaseGrad();
+            }
+        }
+    }
 
     private List<Node> nodes = new ArrayList<>();
     private int paused = 0;
@@ -36,32 +66,51 @@ public final class Tape {
     /**
      * Notes that y was computed from {@code inputs}; {@code backward} reads y's gradient and adds to theirs.
      *
+     * @param inputs what backward needs, null for what is not there: to add to their gradients, or to read their numbers, which
+     *     may then not be changed in place (name y itself if backward reads y's numbers)
      * @return y
      */
     public static Tensor record(Tensor y, Runnable backward, Tensor... inputs) {
-        return CURRENT.get().add(y, backward, false, inputs);
+        Tape tape = CURRENT.get();
+        if (tape.paused == 0 && anyTracked(inputs)) {
+            y.track();
+            tape.nodes.add(Node.of(y, backward, true, inputs));
+        }
+        return y;
     }
 
     /**
      * Notes that y, computed before, was changed in place (y += f(inputs), or an invertible map of y itself); {@code backward} adds to
-     * the inputs' gradients, or maps y's gradient in place. The op that made y must not need its result for its own backward.
+     * the inputs' gradients, or maps y's gradient in place. Call {@link #requireInPlace} before the change.
+     *
+     * @return y
      */
     public static Tensor recordInPlace(Tensor y, Runnable backward, Tensor... inputs) {
-        return CURRENT.get().add(y, backward, true, inputs);
-    }
-
-    private Tensor add(Tensor y, Runnable backward, boolean inPlace, Tensor... inputs) {
-        if (paused == 0) {
-            boolean tracked = inPlace && y.tracked();
-            for (Tensor x : inputs) {
-                tracked |= x != null && x.tracked();
-            }
-            if (tracked) {
-                y.track();
-                nodes.add(new Node(y, backward, inPlace));
-            }
+        Tape tape = CURRENT.get();
+        y.changed();
+        if (tape.paused == 0 && (y.tracked() || anyTracked(inputs))) {
+            boolean first = !y.tracked();
+            y.track();
+            tape.nodes.add(Node.of(y, backward, first, inputs));
         }
         return y;
+    }
+
+    /** Throws unless y may be changed in place: a parameter may not while its gradient is recorded. */
+    public static void requireInPlace(String op, Tensor y) {
+        if (recording() && y.isParameter()) {
+            throw new IllegalArgumentException(
+                    op + ": " + y.shape() + " is trained and must not be changed in place while recording");
+        }
+    }
+
+    private static boolean anyTracked(Tensor... inputs) {
+        for (Tensor x : inputs) {
+            if (x != null && x.tracked()) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** True while results are recorded, so that an op can skip what only its backward needs. */
@@ -82,8 +131,11 @@ public final class Tape {
     private Pause stop(boolean keepTraining) {
         boolean before = training;
         training = keepTraining && before;
-        paused++;
+        int depth = ++paused;
         return () -> {
+            if (paused != depth) {
+                throw new IllegalStateException("Tape: pauses must be closed once, in reverse order");
+            }
             paused--;
             training = before;
         };
@@ -99,25 +151,51 @@ public final class Tape {
         return CURRENT.get().noise;
     }
 
-    /** Forgets what was recorded. */
+    /** Forgets what was recorded: after a forward pass that no backward pass follows, or that failed. */
     public static void clear() {
         CURRENT.get().nodes.clear();
+    }
+
+    /** Number of ops recorded on this thread. */
+    public static int size() {
+        return CURRENT.get().nodes.size();
+    }
+
+    /** Forgets all but the first {@code size} ops: what they computed is gone. */
+    static void forget(int size) {
+        List<Node> nodes = CURRENT.get().nodes;
+        if (nodes.size() > size) {
+            nodes.subList(size, nodes.size()).clear();
+        }
     }
 
     /**
      * Adds d loss / d x to the gradient of every tracked x that the loss was computed from, and forgets the recording.
      *
-     * @param loss one number
+     * @param loss one number, computed since the last backward pass
      */
     public static void backward(Tensor loss) {
         Shape.require(loss.size() == 1, "backward", loss, "the loss must be one number");
+        Tape tape = CURRENT.get();
         if (!loss.tracked()) {
-            CURRENT.get().nodes.clear();
+            tape.nodes.clear();
             throw new IllegalArgumentException("backward: the loss depends on no trained parameter");
         }
-        loss.gradBuf();
+        if (!tape.computed(loss)) {
+            throw new IllegalArgumentException(
+                    "backward: this loss is not on the tape; a second backward pass needs a second forward pass");
+        }
         loss.grad().set(new float[] {1f});
-        CURRENT.get().walk();
+        tape.walk();
+    }
+
+    private boolean computed(Tensor loss) {
+        for (int i = nodes.size() - 1; i >= 0; i--) {
+            if (nodes.get(i).y.sameBuffer(loss)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private void walk() {
@@ -127,10 +205,7 @@ public final class Tape {
             for (int i = walked.size() - 1; i >= 0; i--) {
                 Node node = walked.set(i, null);
                 if (node.y.hasGrad()) {
-                    node.backward.run();
-                    if (!node.inPlace) {
-                        node.y.releaseGrad();
-                    }
+                    node.run();
                 }
             }
         }
@@ -139,52 +214,53 @@ public final class Tape {
     /**
      * y = f(x) without keeping what is computed on the way: the backward pass computes it again. Chen et al.,
      * arXiv:1604.06174. Same gradients bit for bit; dropout is replayed.
+     *
+     * @param f keeps the shape; may use parameters and other tensors, which get their gradients too
      */
     public static Tensor checkpoint(UnaryOperator<Tensor> f, Tensor x) {
-        return CURRENT.get().recompute(f, x);
+        Tape tape = CURRENT.get();
+        return tape.paused > 0 ? f.apply(x) : tape.recompute(f, x);
     }
 
     private Tensor recompute(UnaryOperator<Tensor> f, Tensor x) {
-        if (paused > 0) {
-            return f.apply(x);
-        }
         long seed = noise.state();
-        Tensor y;
-        try (Pause p = stop(true)) {
-            y = copyOut(f, x);
-        }
-        y.track();
-        nodes.add(new Node(y, () -> again(f, x, y, seed), false));
-        return y;
-    }
-
-    /** f(x) computed in a scope of its own; only the result leaves it. */
-    private static Tensor copyOut(UnaryOperator<Tensor> f, Tensor x) {
+        int version = x.version();
         Tensor y = Tensor.like(x);
+        boolean tracked;
+        List<Node> outer = nodes;
+        nodes = new ArrayList<>();
         try (Memory.Scope scope = Memory.scope()) {
             Tensor inner = f.apply(x);
             Shape.require(inner.shape().equals(x.shape()), "checkpoint", x, inner, "f must keep the shape");
+            if (x.version() != version) {
+                throw new IllegalArgumentException("checkpoint: f must not change its input in place");
+            }
             y.set(inner);
+            tracked = inner.tracked();
+        } finally {
+            nodes = outer;
+        }
+        if (tracked) {
+            y.track();
+            nodes.add(Node.of(y, () -> again(f, x, y, seed), true, x));
         }
         return y;
     }
 
+    /** Computes f(x) once more, recorded, and walks back through it from y's gradient. */
     private void again(UnaryOperator<Tensor> f, Tensor x, Tensor y, long seed) {
         List<Node> outer = nodes;
         int outerPause = paused;
         long now = noise.state();
         Tensor start = x.alias();
-        y.gradBuf();
         try (Memory.Scope scope = Memory.scope()) {
             nodes = new ArrayList<>();
             paused = 0;
             noise.restore(seed);
             Tensor inner = f.apply(start);
-            if (inner.tracked()) {
-                inner.gradBuf();
-                inner.grad().set(y.grad());
-                walk();
-            }
+            // Added, since f may give back x or a parameter itself, which has a gradient already.
+            Kernels.get().axpy(inner.gradBuf(), y.gradBuf(), 1f, y.size());
+            walk();
         } finally {
             nodes = outer;
             paused = outerPause;

@@ -16,12 +16,26 @@ public final class Tensor {
     private static final class Buffer {
         final MemorySegment data;
         final boolean leaf;
+        /** The scope that data and gradient lie in; null for a leaf and for what was made outside any scope. */
+        final Memory.Scope owner;
+        /** How often the numbers were changed in place: shared by all that share the numbers. */
+        final int[] version;
+
         MemorySegment grad;
+        /** The gradient's memory is there, its numbers count as zero. */
+        boolean cleared;
+
         boolean tracked;
 
-        Buffer(MemorySegment data, boolean leaf) {
+        Buffer(MemorySegment data, boolean leaf, Memory.Scope owner, int[] version) {
             this.data = data;
             this.leaf = leaf;
+            this.owner = owner;
+            this.version = version;
+        }
+
+        static Buffer of(MemorySegment data, boolean leaf) {
+            return new Buffer(data, leaf, null, new int[1]);
         }
     }
 
@@ -37,7 +51,8 @@ public final class Tensor {
 
     /** A tensor of the current scope whose numbers are whatever was in memory: for a result that is about to be written. */
     public static Tensor empty(Shape shape) {
-        return new Tensor(shape, new Buffer(Memory.floats(shape.size()), false));
+        Memory.Scope owner = Memory.current();
+        return new Tensor(shape, new Buffer(Memory.floats(owner, shape.size()), false, owner, new int[1]));
     }
 
     /** See {@link #empty(Shape)}. */
@@ -71,7 +86,7 @@ public final class Tensor {
 
     /** A tensor that lives in {@code arena}, zero, and may be trained: parameters and what belongs to them. */
     public static Tensor allocate(Arena arena, Shape shape) {
-        return new Tensor(shape, new Buffer(arena.allocate(Math.max(4, 4 * shape.size()), 64), true));
+        return new Tensor(shape, Buffer.of(arena.allocate(Math.max(4, 4 * shape.size()), 64), true));
     }
 
     /** A tensor over floats that lie in native memory already, for example in a mapped file; not copied. */
@@ -80,7 +95,7 @@ public final class Tensor {
             throw new ShapeException("wrap: " + shape + " needs a native segment of " + 4 * shape.size()
                     + " bytes, this has " + floats.byteSize());
         }
-        return new Tensor(shape, new Buffer(floats, true));
+        return new Tensor(shape, Buffer.of(floats, true));
     }
 
     /** The same numbers and gradient in another shape of equal size. */
@@ -94,12 +109,12 @@ public final class Tensor {
 
     /** The same numbers, not part of what is differentiated. */
     public Tensor detach() {
-        return new Tensor(shape, new Buffer(buffer.data, false));
+        return new Tensor(shape, new Buffer(buffer.data, false, buffer.owner, buffer.version));
     }
 
     /** The same numbers as a start of its own for a nested backward pass; what it collects lands in this gradient. */
     Tensor alias() {
-        Buffer b = new Buffer(buffer.data, true);
+        Buffer b = new Buffer(buffer.data, true, null, buffer.version);
         b.tracked = buffer.tracked;
         b.grad = buffer.tracked ? gradBuf() : null;
         return new Tensor(shape, b);
@@ -185,6 +200,7 @@ public final class Tensor {
         buffer.tracked = on;
         if (!on) {
             buffer.grad = null;
+            buffer.cleared = false;
         }
         return this;
     }
@@ -193,49 +209,77 @@ public final class Tensor {
         buffer.tracked = true;
     }
 
+    /** True if both share numbers and gradient. */
+    boolean sameBuffer(Tensor x) {
+        return buffer == x.buffer;
+    }
+
+    /** How often the numbers were changed in place. */
+    int version() {
+        return buffer.version[0];
+    }
+
+    /** Notes that the numbers were changed in place. */
+    void changed() {
+        buffer.version[0]++;
+    }
+
+    /** True for a parameter: changing it in place would be lost on the tape. */
+    boolean isParameter() {
+        return buffer.leaf && buffer.tracked;
+    }
+
     /** True if something was added to the gradient since it was cleared. */
     public boolean hasGrad() {
-        return buffer.grad != null;
+        return buffer.grad != null && !buffer.cleared;
     }
 
     /** The gradient to add to; zeros if nothing was added yet. */
     public MemorySegment gradBuf() {
-        if (buffer.grad == null) {
-            newGrad().fill((byte) 0);
+        boolean zero = !hasGrad();
+        MemorySegment grad = gradSlot();
+        if (zero) {
+            grad.fill((byte) 0);
         }
-        return buffer.grad;
+        return grad;
     }
 
     /**
-     * The gradient for a kernel that can overwrite or add: call {@code boolean add = x.hasGrad()} first and overwrite if it is
-     * false. Saves clearing a buffer that is written at once.
+     * The gradient for a kernel that can overwrite or add: call {@code boolean add = x.hasGrad()} first and overwrite all of it if
+     * that is false. Saves clearing a buffer that is written at once.
      */
     public MemorySegment gradSlot() {
-        return buffer.grad == null ? newGrad() : buffer.grad;
-    }
-
-    private MemorySegment newGrad() {
-        buffer.grad = buffer.leaf ? Arena.ofAuto().allocate(4 * Math.max(1, size()), 64) : Memory.floats(size());
+        if (buffer.grad == null) {
+            buffer.grad = Memory.floats(buffer.owner, size());
+        }
+        buffer.cleared = false;
         return buffer.grad;
     }
 
     /** The gradient as a tensor that shares its memory; zeros if nothing was added. */
     public Tensor grad() {
-        return new Tensor(shape, new Buffer(gradBuf(), false));
+        return new Tensor(shape, Buffer.of(gradBuf(), false));
     }
 
-    /** Clears a parameter's gradient for the next step, keeping its memory. */
+    /** Clears a parameter's gradient for the next step, keeping its memory; {@link #hasGrad} is false until something is added. */
     public void zeroGrad() {
-        if (buffer.grad != null) {
-            buffer.grad.fill((byte) 0);
-        }
+        buffer.cleared = true;
     }
 
     /** Gives the gradient's memory back: nobody reads it any more. */
     void releaseGrad() {
         if (!buffer.leaf && buffer.grad != null) {
-            Memory.release(buffer.grad);
+            if (buffer.owner != null) {
+                buffer.owner.giveBack(buffer.grad);
+            }
             buffer.grad = null;
+        }
+    }
+
+    /** Gives the memory of the numbers back: nobody reads them any more. */
+    void release() {
+        if (buffer.owner != null) {
+            buffer.owner.giveBack(buffer.data);
         }
     }
 
