@@ -299,8 +299,8 @@ public final class Ops {
         return Tape.record(
                 y,
                 () -> {
-                    addGrad(a, y, 1f);
-                    addGrad(b, y, 1f);
+                    addGrad(a, y.gradBuf(), 1f);
+                    addGrad(b, y.gradBuf(), 1f);
                 },
                 a,
                 b);
@@ -311,7 +311,7 @@ public final class Ops {
         requireEqual("add", y, x);
         Tape.requireInPlace("add", y);
         K.add(y.buf(), y.buf(), x.buf(), y.size());
-        return Tape.recordInPlace(y, () -> addGrad(x, y, 1f), x);
+        return Tape.recordInPlace(y, () -> addGrad(x, y.gradBuf(), 1f), x);
     }
 
     /** y = a - b. Shapes: equal. */
@@ -323,8 +323,8 @@ public final class Ops {
         return Tape.record(
                 y,
                 () -> {
-                    addGrad(a, y, 1f);
-                    addGrad(b, y, -1f);
+                    addGrad(a, y.gradBuf(), 1f);
+                    addGrad(b, y.gradBuf(), -1f);
                 },
                 a,
                 b);
@@ -356,17 +356,18 @@ public final class Ops {
     public static Tensor scale(Tensor x, float alpha) {
         Tensor y = Tensor.like(x);
         K.scale(y.buf(), x.buf(), alpha, x.size());
-        return Tape.record(y, () -> addGrad(x, y, alpha), x);
+        return Tape.record(y, () -> addGrad(x, y.gradBuf(), alpha), x);
     }
 
-    static void addGrad(Tensor x, Tensor y, float alpha) {
+    /** x.grad += alpha d, if x wants a gradient. */
+    static void addGrad(Tensor x, MemorySegment d, float alpha) {
         if (!x.tracked()) {
             return;
         }
         if (x.hasGrad()) {
-            K.axpy(x.gradBuf(), y.gradBuf(), alpha, y.size());
+            K.axpy(x.gradBuf(), d, alpha, x.size());
         } else {
-            K.scale(x.gradSlot(), y.gradBuf(), alpha, y.size());
+            K.scale(x.gradSlot(), d, alpha, x.size());
         }
     }
 

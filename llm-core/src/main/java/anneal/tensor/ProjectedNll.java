@@ -119,7 +119,7 @@ final class ProjectedNll {
         if (wantDh) {
             K.scaleRows(dh.buf(), g.buf(), rows.length, dh.rowSize());
             if (h == hidden) {
-                Ops.addGrad(hidden, dh, 1f);
+                Ops.addGrad(hidden, dh.buf(), 1f);
             } else {
                 K.embeddingGrad(hidden.gradBuf(), dh.buf(), rows, dh.rowSize());
             }
@@ -188,7 +188,7 @@ final class ProjectedNll {
                     K.crossEntropy(unused.buf(), d.buf(), own, 0, sizes(rows, dim, options, true));
                     K.scaleRows(d.buf(), nll.gradBuf(), rows, dim);
                     if (add) {
-                        Ops.addGrad(logits, d, 1f);
+                        Ops.addGrad(logits, d.buf(), 1f);
                     }
                     d.release();
                     unused.release();
