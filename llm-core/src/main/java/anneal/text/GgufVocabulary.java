@@ -2,7 +2,6 @@ package anneal.text;
 
 import anneal.text.SentencePieceModel.Piece;
 import anneal.text.SentencePieceModel.Type;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.reflect.Array;
 import java.util.ArrayList;
@@ -83,56 +82,17 @@ final class GgufVocabulary {
 
     /** The tokenizer.json that says the same. */
     private static ObjectNode json(String pre) {
-        ObjectNode json = TokenizerJson.MAPPER.createObjectNode();
-        json.put("version", "1.0").putNull("truncation").putNull("padding");
-        json.putNull("normalizer");
-        ArrayNode steps = TokenizerJson.MAPPER.createArrayNode();
-        boolean gpt2 = false;
-        switch (pre) {
-            case "gpt-2", "phi-2", "mpt", "olmo", "jais" -> gpt2 = true;
-            case "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone" -> {
-                steps.addObject().put("type", "Digits").put("individual_digits", true);
-                gpt2 = true;
-            }
-            case "llama3", "llama-v3", "llama-bpe", "falcon3", "dbrx", "smaug-bpe" ->
-                split(steps, WordPattern.LLAMA3.regex());
-            case "qwen2", "stablelm2", "deepseek-r1-qwen" -> {
-                if (!pre.equals("stablelm2")) {
-                    json.putObject("normalizer").put("type", "NFC");
-                }
-                split(steps, WordPattern.QWEN2.regex());
-            }
-            case "default" -> DEFAULT_CUTS.forEach(regex -> split(steps, regex));
+        return switch (pre) {
+            case "gpt-2", "phi-2", "mpt", "olmo", "jais" -> ByteLevelJson.of(null, List.of(), false);
+            case "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone" -> ByteLevelJson.digitsApart();
+            case "llama3", "llama-v3", "llama-bpe", "falcon3" ->
+                ByteLevelJson.of(null, List.of(WordPattern.LLAMA3.regex()), true);
+            case "dbrx", "smaug-bpe" -> ByteLevelJson.of(null, List.of(WordPattern.LLAMA3.regex()), false);
+            case "qwen2", "deepseek-r1-qwen" -> ByteLevelJson.of("NFC", List.of(WordPattern.QWEN2.regex()), false);
+            case "stablelm2" -> ByteLevelJson.of(null, List.of(WordPattern.QWEN2.regex()), false);
+            case "default" -> ByteLevelJson.of(null, DEFAULT_CUTS, false);
             default -> throw error("pre", "\"" + pre + "\" is not supported");
-        }
-        steps.addObject()
-                .put("type", "ByteLevel")
-                .put("add_prefix_space", false)
-                .put("trim_offsets", true)
-                .put("use_regex", gpt2);
-        json.putObject("pre_tokenizer").put("type", "Sequence").set("pretokenizers", steps);
-        json.putNull("post_processor");
-        json.putObject("decoder")
-                .put("type", "ByteLevel")
-                .put("add_prefix_space", true)
-                .put("trim_offsets", true)
-                .put("use_regex", true);
-        json.putObject("model")
-                .put("type", "BPE")
-                .putNull("dropout")
-                .putNull("unk_token")
-                .putNull("continuing_subword_prefix")
-                .putNull("end_of_word_suffix")
-                .put("fuse_unk", false)
-                .put("byte_fallback", false)
-                .put("ignore_merges", isLlama3(pre));
-        return json;
-    }
-
-    private static void split(ArrayNode steps, String regex) {
-        ObjectNode step = steps.addObject().put("type", "Split");
-        step.putObject("pattern").put("Regex", regex);
-        step.put("behavior", "Isolated").put("invert", false);
+        };
     }
 
     private TokenizerParts sentencePiece() {
