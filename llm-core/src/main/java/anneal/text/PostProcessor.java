@@ -56,7 +56,8 @@ record PostProcessor(int[] before, int[] after, Trim trim) {
                 leading--;
             }
             tokens.starts[i] = Math.min(tokens.starts[i] + leading, tokens.ends[i]);
-            tokens.ends[i] = Math.max(tokens.ends[i] - trailing, tokens.starts[i]);
+            // Of a token that is all blanks nothing is left, whatever its span (a blank put in front has another's).
+            tokens.ends[i] = trailing == n ? tokens.starts[i] : Math.max(tokens.ends[i] - trailing, tokens.starts[i]);
         }
     }
 

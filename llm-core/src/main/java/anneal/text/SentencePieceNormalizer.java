@@ -16,6 +16,29 @@ record SentencePieceNormalizer(
     static final char BLANK = '\u2581';
 
     AlignedText apply(AlignedText text) {
+        return map == null && !removeExtraBlanks ? blanksOnly(text) : mapped(text);
+    }
+
+    private boolean prefixed(AlignedText text) {
+        return prefix == PreTokenizer.Metaspace.Scheme.ALWAYS
+                || prefix == PreTokenizer.Metaspace.Scheme.FIRST && text.start(text.from) == 0;
+    }
+
+    /** Without a map, only blanks change: the same as {@link #mapped}, in one pass. */
+    private AlignedText blanksOnly(AlignedText text) {
+        AlignedText.Builder out = new AlignedText.Builder(text.to - text.from + 1);
+        char blank = escapeBlanks ? BLANK : ' ';
+        if (!text.isEmpty() && prefixed(text)) {
+            out.add(blank, text.start(text.from), text.start(text.from));
+        }
+        for (int i = text.from; i < text.to; i++) {
+            char c = text.chars[i];
+            out.add(c == ' ' ? blank : c, text.start(i), text.end(i));
+        }
+        return out.build();
+    }
+
+    private AlignedText mapped(AlignedText text) {
         AlignedText.Builder out = new AlignedText.Builder(text.to - text.from + 1);
         Source source = new Source(text);
         char blank = escapeBlanks ? BLANK : ' ';
@@ -28,8 +51,7 @@ record SentencePieceNormalizer(
             }
             if (!started) {
                 started = true;
-                if (prefix == PreTokenizer.Metaspace.Scheme.ALWAYS
-                        || prefix == PreTokenizer.Metaspace.Scheme.FIRST && text.start(text.from) == 0) {
+                if (prefixed(text)) {
                     out.add(blank, source.start, source.start);
                 }
             }
@@ -76,7 +98,7 @@ record SentencePieceNormalizer(
             if (found == -1) {
                 int c = text.codePointAt(at);
                 advance(c);
-                replacement = Character.isSurrogate((char) c) && c < 0x10000 ? "\uFFFD" : Character.toString(c);
+                replacement = Character.toString(c);
             } else {
                 int stop = byteAt + (int) (found >>> 32);
                 while (byteAt < stop) {

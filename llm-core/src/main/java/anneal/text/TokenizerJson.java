@@ -75,7 +75,8 @@ final class TokenizerJson {
             }
         }
         extra.forEach(t -> added.put(t.content(), t));
-        ObjectNode json = ((ObjectNode) root).deepCopy().without(List.of("added_tokens"));
+        ObjectNode json = (ObjectNode) root; // nobody else holds it
+        json.remove("added_tokens");
         ((ObjectNode) json.get("model")).remove(List.of("vocab", "merges"));
         return assemble(file.toString(), json, vocabulary, merges, List.copyOf(added.values()));
     }

@@ -53,15 +53,20 @@ final class Vocabulary {
 
     /** This vocabulary with the added tokens it does not hold yet. */
     Vocabulary with(Collection<AddedToken> added, String where) {
-        Map<String, Integer> all = new HashMap<>(ids);
+        Map<String, Integer> more = new HashMap<>();
         for (AddedToken t : added) {
-            Integer before = all.putIfAbsent(t.content(), t.id());
+            int known = id(t.content());
+            Integer before = known >= 0 ? Integer.valueOf(known) : more.putIfAbsent(t.content(), t.id());
             if (before != null && before != t.id()) {
                 throw new IllegalArgumentException(
                         where + ": token \"" + t.content() + "\" has two ids, " + before + " and " + t.id());
             }
         }
-        return all.size() == ids.size() ? this : of(all, where);
+        if (more.isEmpty()) {
+            return this;
+        }
+        more.putAll(ids);
+        return of(more, where);
     }
 
     /** Highest id plus one. */
