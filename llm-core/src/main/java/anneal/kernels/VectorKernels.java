@@ -6,7 +6,7 @@ import jdk.incubator.vector.FloatVector;
 /**
  * The Vector API tier: an index of the classes that hold the loops, one line a kernel.
  *
- * <p>No type of the incubator module stands in a signature here, so the class loads without it. What has no vector loop yet goes
+ * <p>Products are in {@link VectorGemm}. No type of the incubator module stands in a signature here, so the class loads without it. What has no vector loop yet goes
  * to {@link ScalarKernels}.
  */
 public final class VectorKernels implements Kernels {
@@ -24,18 +24,18 @@ public final class VectorKernels implements Kernels {
 
     @Override
     public void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        plain.matmulT(y, x, w, m, alpha, add);
+        VectorGemm.matmulT(y, x, w, m, alpha, add);
     }
 
     @Override
     public void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        plain.matmul(y, x, w, m, alpha, add);
+        VectorGemm.matmul(y, x, w, m, alpha, add);
     }
 
     @Override
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
-        plain.matmulTN(y, a, b, n, k, m, alpha, add);
+        VectorGemm.matmulTN(y, a, b, n, k, m, alpha, add);
     }
 
     @Override
