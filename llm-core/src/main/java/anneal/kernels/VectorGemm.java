@@ -12,23 +12,25 @@ import java.lang.foreign.MemorySegment;
 final class VectorGemm {
     private static final int COLS = VectorTile.COLS;
     private static final int ROWS = VectorTile.ROWS;
-    /** Columns of a shared panel: with {@link VectorTile#DEPTH} it stays in the last-level cache. */
-    private static final int PANEL_COLS = 2048;
-    /** Rows of a task's left block, a multiple of ROWS: with the depth it stays in the second-level cache. */
-    private static final int BLOCK_ROWS = 60;
-    /** Columns that are widened together when the columns of a matrix are packed. */
-    private static final int GROUP = 64;
+    /** Rows of the left operand that are packed together and shared: with the depth they stay in the last-level cache. */
+    private static final int SHARED_ROWS = 200 * ROWS;
+    /** Floats of a task's packed right block: it stays in the second-level cache while all rows pass by. */
+    private static final int BLOCK_FLOATS = 80 << 10;
+    /** Rows of the left operand that one task packs. */
+    private static final int PACK_ROWS = 8 * ROWS;
+    /** Fewest rows that are worth packing a right block for, if there are too few blocks for all threads. */
+    private static final int FEW_ROWS = 12 * ROWS;
 
     private VectorGemm() {}
 
     /** Packs rows [row, row + rows), depths [from, from + depth) of the left operand. */
     private interface Left {
-        void pack(float[] a, int row, int rows, int from, int depth);
+        void pack(float[] a, int at, int row, int rows, int from, int depth);
     }
 
     /** Packs columns [col, col + cols), depths [from, from + depth) of the right operand as strips. */
     private interface Right {
-        void pack(float[] strips, int at, int col, int cols, int from, int depth);
+        void pack(float[] strips, int col, int cols, int from, int depth);
     }
 
     /** Where the product goes: rows, cols and depth of it, and what to do with the sums. */
@@ -36,48 +38,37 @@ final class VectorGemm {
 
     static void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
         int n = w.rows(), k = w.cols();
-        run(
-                new Product(y, m, n, k, alpha, add),
-                (a, row, rows, from, depth) -> VectorPack.rows(a, x, k, row, rows, from, depth),
-                (strips, at, col, cols, from, depth) -> {
-                    for (int c = 0; c < cols; c += COLS) {
-                        VectorPack.stripOfRows(strips, at + c * depth, w, col + c, from, depth);
-                    }
-                },
-                w.block(),
-                COLS);
+        Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, k, row, rows, from, depth);
+        Right right = (strips, col, cols, from, depth) -> {
+            for (int c = 0; c < cols; c += COLS) {
+                VectorPack.stripOfRows(strips, c * depth, w, col + c, from, depth);
+            }
+        };
+        run(new Product(y, m, n, k, alpha, add), left, right, w.block(), 1);
     }
 
     static void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
         int n = w.rows(), k = w.cols();
-        run(
-                new Product(y, m, k, n, alpha, add),
-                (a, row, rows, from, depth) -> VectorPack.rows(a, x, n, row, rows, from, depth),
-                (strips, at, col, cols, from, depth) ->
-                        VectorPack.stripsOfColumns(strips, at, w, col, cols, from, depth),
-                1,
-                Math.max(GROUP, w.block()));
+        Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, n, row, rows, from, depth);
+        Right right = (strips, col, cols, from, depth) -> VectorPack.stripsOfColumns(strips, w, col, cols, from, depth);
+        run(new Product(y, m, k, n, alpha, add), left, right, 1, w.block());
     }
 
     static void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
-        Matrix right = new F32Matrix(b, m, k);
-        run(
-                new Product(y, n, k, m, alpha, add),
-                (left, row, rows, from, depth) -> VectorPack.columns(left, a, n, row, rows, from, depth),
-                (strips, at, col, cols, from, depth) ->
-                        VectorPack.stripsOfColumns(strips, at, right, col, cols, from, depth),
-                1,
-                GROUP);
+        Matrix w = new F32Matrix(b, m, k);
+        Left left = (to, at, row, rows, from, depth) -> VectorPack.columns(to, at, a, n, row, rows, from, depth);
+        Right right = (strips, col, cols, from, depth) -> VectorPack.stripsOfColumns(strips, w, col, cols, from, depth);
+        run(new Product(y, n, k, m, alpha, add), left, right, 1, 1);
     }
 
     /**
-     * Left times right.
+     * Left times right, by blocks of rows and depths.
      *
      * @param depthUnit depths are cut at multiples of it
-     * @param group columns of the right operand that one task packs
+     * @param colUnit columns are cut at multiples of it
      */
-    private static void run(Product s, Left left, Right right, int depthUnit, int group) {
+    private static void run(Product s, Left left, Right right, int depthUnit, int colUnit) {
         if (s.rows == 0 || s.cols == 0) {
             return;
         }
@@ -89,46 +80,46 @@ final class VectorGemm {
         }
         int parts = ceil(s.depth, VectorTile.DEPTH);
         int deep = Math.min(VectorTile.DEPTH, roundUp(ceil(s.depth, parts), Math.max(depthUnit, 8)));
-        int panelCols = Math.min(PANEL_COLS, roundUp(s.cols, group));
-        float[] panel = VectorScratch.mine().panel(roundUp(panelCols, COLS) * Math.min(deep, s.depth));
-        for (int col = 0; col < s.cols; col += panelCols) {
-            int firstCol = col, cols = Math.min(panelCols, s.cols - col);
+        int high = Math.min(SHARED_ROWS, s.rows);
+        float[] shared = VectorScratch.mine().shared(roundUp(high, ROWS) * VectorTile.STRIDE);
+        for (int row = 0; row < s.rows; row += high) {
+            int firstRow = row, rows = Math.min(high, s.rows - row);
             for (int from = 0; from < s.depth; from += deep) {
                 int firstDepth = from, depth = Math.min(deep, s.depth - from);
-                Parallel.run(ceil(cols, group), g -> {
-                    int at = g * group;
-                    right.pack(panel, at * depth, firstCol + at, Math.min(group, cols - at), firstDepth, depth);
+                Parallel.run(ceil(rows, PACK_ROWS), t -> {
+                    int r = t * PACK_ROWS, count = Math.min(PACK_ROWS, rows - r);
+                    left.pack(shared, r * VectorTile.STRIDE, firstRow + r, count, firstDepth, depth);
                 });
-                multiply(s, left, panel, firstCol, cols, firstDepth, depth);
+                multiply(s, shared, right, new Block(row, rows, from, depth), Math.max(colUnit, COLS));
             }
         }
     }
 
-    /** All rows of the left operand times one packed panel. */
-    private static void multiply(Product s, Left left, float[] panel, int col, int cols, int from, int depth) {
-        int rowBlocks = ceil(s.rows, BLOCK_ROWS);
-        int colBlocks = Math.clamp(ceil(cols, 128), 1, Math.max(1, 24 / rowBlocks));
-        int blockCols = roundUp(ceil(cols, colBlocks), COLS);
-        Parallel.run(rowBlocks * colBlocks, t -> {
-            int row = t / colBlocks * BLOCK_ROWS, rows = Math.min(BLOCK_ROWS, s.rows - row);
-            int first = t % colBlocks * blockCols, end = Math.min(first + blockCols, cols);
+    /** Rows [row, row + rows) and depths [from, from + depth) of a product. */
+    private record Block(int row, int rows, int from, int depth) {}
+
+    /** The packed rows times all columns. How columns and rows are dealt out changes no sum, so it may look at the threads. */
+    private static void multiply(Product s, float[] shared, Right right, Block b, int unit) {
+        int threads = Parallel.threads(), units = ceil(s.cols, unit);
+        int colBlocks = ceil(units, Math.max(1, BLOCK_FLOATS / (b.depth * unit)));
+        colBlocks = Math.min(units, roundUp(colBlocks, threads));
+        int rowParts = Math.clamp(ceil(threads, colBlocks), 1, ceil(b.rows, FEW_ROWS));
+        int partRows = roundUp(ceil(b.rows, rowParts), ROWS), blocks = colBlocks;
+        Parallel.run(colBlocks * rowParts, t -> {
+            int row = t / blocks * partRows, rows = Math.min(partRows, b.rows - row);
+            int col = (int) ((long) units * (t % blocks) / blocks) * unit;
+            int end = Math.min(s.cols, (int) ((long) units * (t % blocks + 1) / blocks) * unit);
             VectorScratch scratch = VectorScratch.mine();
-            float[] a = scratch.left(BLOCK_ROWS * VectorTile.STRIDE);
-            left.pack(a, row, rows, from, depth);
-            boolean add = s.add || from > 0;
-            for (int c = first; c < end; c += COLS) {
-                for (int r = 0; r < rows; r += ROWS) {
-                    VectorTile.multiply(a, r * VectorTile.STRIDE, panel, c * depth, depth, scratch.sums);
-                    long at = (long) (row + r) * s.cols + col + c;
-                    VectorTile.put(
-                            s.y,
-                            at,
-                            s.cols,
-                            Math.min(ROWS, rows - r),
-                            Math.min(COLS, cols - c),
-                            scratch.sums,
-                            s.alpha,
-                            add);
+            float[] strips = scratch.strips(roundUp(end - col, COLS) * b.depth);
+            right.pack(strips, col, end - col, b.from, b.depth);
+            boolean add = s.add || b.from > 0;
+            for (int r = row; r < row + rows; r += ROWS) {
+                int high = Math.min(ROWS, row + rows - r);
+                for (int c = col; c < end; c += COLS) {
+                    VectorTile.multiply(
+                            shared, r * VectorTile.STRIDE, strips, (c - col) * b.depth, b.depth, scratch.sums);
+                    long at = (long) (b.row + r) * s.cols + c;
+                    VectorTile.put(s.y, at, s.cols, high, Math.min(COLS, end - c), scratch.sums, s.alpha, add);
                 }
             }
         });

@@ -3,6 +3,7 @@ package anneal.kernels;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
@@ -17,6 +18,9 @@ final class VectorPack {
     private static final int STRIDE = VectorTile.STRIDE;
     private static final int COLS = VectorTile.COLS;
 
+    private static final VectorSpecies<Float> LANE = FloatVector.SPECIES_PREFERRED;
+    private static final int LANES = LANE.length();
+    private static final ByteOrder ORDER = ByteOrder.nativeOrder();
     private static final VectorSpecies<Float> EIGHT = FloatVector.SPECIES_256;
     /** Transposing in registers needs vectors of eight floats. */
     private static final boolean WIDE = FloatVector.SPECIES_PREFERRED.length() >= 8;
@@ -27,19 +31,30 @@ final class VectorPack {
     private VectorPack() {}
 
     /** Rows [row, row + rows) of x [.., width], depths [from, from + depth), as the left operand. */
-    static void rows(float[] a, MemorySegment x, int width, int row, int rows, int from, int depth) {
+    static void rows(float[] a, int at, MemorySegment x, int width, int row, int rows, int from, int depth) {
         for (int i = 0; i < rows; i++) {
-            MemorySegment.copy(x, JAVA_FLOAT, 4 * ((long) (row + i) * width + from), a, i * STRIDE, depth);
+            MemorySegment.copy(x, JAVA_FLOAT, 4 * ((long) (row + i) * width + from), a, at + i * STRIDE, depth);
         }
     }
 
     /** Columns [col, col + cols) of x [.., width], depths (rows of x) [from, from + depth), as the left operand. */
-    static void columns(float[] a, MemorySegment x, int width, int col, int cols, int from, int depth) {
+    static void columns(float[] a, int at, MemorySegment x, int width, int col, int cols, int from, int depth) {
         float[] piece = VectorScratch.mine().piece(depth * cols);
         for (int p = 0; p < depth; p++) {
-            MemorySegment.copy(x, JAVA_FLOAT, 4 * ((long) (from + p) * width + col), piece, p * cols, cols);
+            copy(x, (long) (from + p) * width + col, piece, p * cols, cols);
         }
-        transpose(piece, cols, depth, cols, a, 0, STRIDE);
+        transpose(piece, cols, depth, cols, a, at, STRIDE);
+    }
+
+    /** A short copy, which costs less as vectors than as a call. */
+    private static void copy(MemorySegment x, long from, float[] to, int at, int count) {
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector.fromMemorySegment(LANE, x, 4 * (from + i), ORDER).intoArray(to, at + i);
+        }
+        for (; i < count; i++) {
+            to[at + i] = x.getAtIndex(JAVA_FLOAT, from + i);
+        }
     }
 
     /** Rows [row, row + COLS) of w as a strip: what was a row of w becomes a column. Rows past the end become zeros. */
@@ -59,20 +74,31 @@ final class VectorPack {
      * Columns [col, col + cols) of w as strips, one after the other; depths are rows [from, from + depth) of w. Columns past
      * the end become zeros.
      */
-    static void stripsOfColumns(float[] strips, int at, Matrix w, int col, int cols, int from, int depth) {
+    static void stripsOfColumns(float[] strips, Matrix w, int col, int cols, int from, int depth) {
+        if (w instanceof F32Matrix f32 && cols % COLS == 0) {
+            for (int p = 0; p < depth; p++) {
+                long row = 4 * ((long) (from + p) * f32.cols() + col);
+                for (int c = 0; c < cols; c += LANES) {
+                    FloatVector.fromMemorySegment(LANE, f32.data(), row + 4L * c, ORDER)
+                            .intoArray(strips, (c & -COLS) * depth + p * COLS + (c & COLS - 1));
+                }
+            }
+            return;
+        }
         int padded = VectorGemm.roundUp(cols, COLS);
         float[] piece = VectorScratch.mine().piece(padded);
         Arrays.fill(piece, cols, padded, 0);
         for (int p = 0; p < depth; p++) {
             w.widen(from + p, col, cols, piece, 0);
-            for (int c = 0; c < padded; c += COLS) {
-                System.arraycopy(piece, c, strips, at + c * depth + p * COLS, COLS);
+            for (int c = 0; c < padded; c += LANES) {
+                FloatVector.fromArray(LANE, piece, c)
+                        .intoArray(strips, (c & -COLS) * depth + p * COLS + (c & COLS - 1));
             }
         }
     }
 
     /** to[c, r] = from[r, c] for a [rows, cols] piece, {@code apart} and {@code toApart} floats from row to row. */
-    private static void transpose(float[] from, int apart, int rows, int cols, float[] to, int toAt, int toApart) {
+    static void transpose(float[] from, int apart, int rows, int cols, float[] to, int toAt, int toApart) {
         int wholeRows = WIDE ? rows & -8 : 0, wholeCols = cols & -8;
         for (int r = 0; r < wholeRows; r += 8) {
             for (int c = 0; c < wholeCols; c += 8) {
@@ -104,29 +130,41 @@ final class VectorPack {
         FloatVector r5 = FloatVector.fromArray(EIGHT, from, at + 5 * apart);
         FloatVector r6 = FloatVector.fromArray(EIGHT, from, at + 6 * apart);
         FloatVector r7 = FloatVector.fromArray(EIGHT, from, at + 7 * apart);
-        FloatVector s0 = r0.blend(r4.rearrange(SWAP4), HIGH4),
-                s4 = r0.rearrange(SWAP4).blend(r4, HIGH4);
-        FloatVector s1 = r1.blend(r5.rearrange(SWAP4), HIGH4),
-                s5 = r1.rearrange(SWAP4).blend(r5, HIGH4);
-        FloatVector s2 = r2.blend(r6.rearrange(SWAP4), HIGH4),
-                s6 = r2.rearrange(SWAP4).blend(r6, HIGH4);
-        FloatVector s3 = r3.blend(r7.rearrange(SWAP4), HIGH4),
-                s7 = r3.rearrange(SWAP4).blend(r7, HIGH4);
-        r0 = s0.blend(s2.rearrange(SWAP2), HIGH2);
-        r2 = s0.rearrange(SWAP2).blend(s2, HIGH2);
-        r1 = s1.blend(s3.rearrange(SWAP2), HIGH2);
-        r3 = s1.rearrange(SWAP2).blend(s3, HIGH2);
-        r4 = s4.blend(s6.rearrange(SWAP2), HIGH2);
-        r6 = s4.rearrange(SWAP2).blend(s6, HIGH2);
-        r5 = s5.blend(s7.rearrange(SWAP2), HIGH2);
-        r7 = s5.rearrange(SWAP2).blend(s7, HIGH2);
-        r0.blend(r1.rearrange(SWAP1), HIGH1).intoArray(to, toAt);
-        r0.rearrange(SWAP1).blend(r1, HIGH1).intoArray(to, toAt + toApart);
-        r2.blend(r3.rearrange(SWAP1), HIGH1).intoArray(to, toAt + 2 * toApart);
-        r2.rearrange(SWAP1).blend(r3, HIGH1).intoArray(to, toAt + 3 * toApart);
-        r4.blend(r5.rearrange(SWAP1), HIGH1).intoArray(to, toAt + 4 * toApart);
-        r4.rearrange(SWAP1).blend(r5, HIGH1).intoArray(to, toAt + 5 * toApart);
-        r6.blend(r7.rearrange(SWAP1), HIGH1).intoArray(to, toAt + 6 * toApart);
-        r6.rearrange(SWAP1).blend(r7, HIGH1).intoArray(to, toAt + 7 * toApart);
+        FloatVector c0 = r4.blend(r0, HIGH4).rearrange(SWAP4),
+                c1 = r5.blend(r1, HIGH4).rearrange(SWAP4);
+        FloatVector c2 = r6.blend(r2, HIGH4).rearrange(SWAP4),
+                c3 = r7.blend(r3, HIGH4).rearrange(SWAP4);
+        r0 = r0.blend(c0, HIGH4);
+        r1 = r1.blend(c1, HIGH4);
+        r2 = r2.blend(c2, HIGH4);
+        r3 = r3.blend(c3, HIGH4);
+        r4 = c0.blend(r4, HIGH4);
+        r5 = c1.blend(r5, HIGH4);
+        r6 = c2.blend(r6, HIGH4);
+        r7 = c3.blend(r7, HIGH4);
+        c0 = r2.blend(r0, HIGH2).rearrange(SWAP2);
+        c1 = r3.blend(r1, HIGH2).rearrange(SWAP2);
+        c2 = r6.blend(r4, HIGH2).rearrange(SWAP2);
+        c3 = r7.blend(r5, HIGH2).rearrange(SWAP2);
+        r0 = r0.blend(c0, HIGH2);
+        r1 = r1.blend(c1, HIGH2);
+        r2 = c0.blend(r2, HIGH2);
+        r3 = c1.blend(r3, HIGH2);
+        r4 = r4.blend(c2, HIGH2);
+        r5 = r5.blend(c3, HIGH2);
+        r6 = c2.blend(r6, HIGH2);
+        r7 = c3.blend(r7, HIGH2);
+        c0 = r1.blend(r0, HIGH1).rearrange(SWAP1);
+        c1 = r3.blend(r2, HIGH1).rearrange(SWAP1);
+        c2 = r5.blend(r4, HIGH1).rearrange(SWAP1);
+        c3 = r7.blend(r6, HIGH1).rearrange(SWAP1);
+        r0.blend(c0, HIGH1).intoArray(to, toAt);
+        c0.blend(r1, HIGH1).intoArray(to, toAt + toApart);
+        r2.blend(c1, HIGH1).intoArray(to, toAt + 2 * toApart);
+        c1.blend(r3, HIGH1).intoArray(to, toAt + 3 * toApart);
+        r4.blend(c2, HIGH1).intoArray(to, toAt + 4 * toApart);
+        c2.blend(r5, HIGH1).intoArray(to, toAt + 5 * toApart);
+        r6.blend(c3, HIGH1).intoArray(to, toAt + 6 * toApart);
+        c3.blend(r7, HIGH1).intoArray(to, toAt + 7 * toApart);
     }
 }

@@ -4,7 +4,7 @@ package anneal.kernels;
 final class VectorScratch {
     private static final ThreadLocal<VectorScratch> MINE = ThreadLocal.withInitial(VectorScratch::new);
 
-    private float[] panel = {}, left = {}, piece = {};
+    private float[] shared = {}, strips = {}, piece = {};
     final float[] sums = new float[VectorTile.ROWS * VectorTile.COLS];
 
     private VectorScratch() {}
@@ -13,14 +13,14 @@ final class VectorScratch {
         return MINE.get();
     }
 
-    /** The packed right operand; filled and read by all threads of one product, owned by the thread that called it. */
-    float[] panel(int length) {
-        return panel.length >= length ? panel : (panel = new float[length]);
+    /** The packed left operand; filled and read by all threads of one product, owned by the thread that called it. */
+    float[] shared(int length) {
+        return shared.length >= length ? shared : (shared = new float[length]);
     }
 
-    /** The packed left operand of one task. */
-    float[] left(int length) {
-        return left.length >= length ? left : (left = new float[length]);
+    /** The packed right block of one task. */
+    float[] strips(int length) {
+        return strips.length >= length ? strips : (strips = new float[length]);
     }
 
     /** Widened numbers on their way into a packed operand. */

@@ -21,7 +21,7 @@ final class VectorTile {
     private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
     /** Deepest block of a product: two strips' worth of it fit in the nearest caches. */
-    static final int DEPTH = 512;
+    static final int DEPTH = 1024;
 
     /** Floats from one packed row to the next; not a power of two, so that rows do not fall on one cache set. */
     static final int STRIDE = DEPTH + 16;
