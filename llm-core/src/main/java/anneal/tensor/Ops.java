@@ -146,11 +146,16 @@ public final class Ops {
         Shape.require(v.size() == k.size(), "attention", k, v, "keys and values must be equally many");
         Tensor o = Tensor.like(q);
         Tensor lse = Tensor.empty(s.batch(), s.heads(), s.queryLen());
-        K.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
+        if (q.size() > 0) {
+            K.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
+        }
         return Tape.record(o, () -> attentionGrad(o, lse, q, k, v, s), q, k, v, o);
     }
 
     private static void attentionGrad(Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Attention s) {
+        if (q.size() == 0) {
+            return;
+        }
         // The kernel makes all three at once; a part that nobody wants goes to memory that is given back.
         Tensor dq = gradOrScratch(q), dk = gradOrScratch(k), dv = gradOrScratch(v);
         K.attentionGrad(

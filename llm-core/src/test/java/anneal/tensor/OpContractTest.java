@@ -251,11 +251,32 @@ class OpContractTest {
                         in -> Ops.columns(in[0], 2, 3),
                         in -> References.columns(in[0], 7, 2, 3)),
                 row(
+                        "prepend",
+                        "prepend(Tensor, Tensor)",
+                        n -> shapes(dims(n, 3), dims(2, 3, 3)),
+                        in -> Ops.prepend(in[0], in[1]),
+                        in -> prepended(in[0], in[1], 9)),
+                new Row(
+                        "prepend to nothing",
+                        Set.of("prepend(Tensor, Tensor)"),
+                        n -> new OpContract.Case(
+                                false,
+                                shapes(dims(2, 3), dims(n, 0, 3)),
+                                in -> Ops.prepend(in[0], in[1]),
+                                in -> References.rows(in[0], 6, new int[n]))),
+                row(
                         "no columns",
                         "columns(Tensor, int, int)",
                         n -> shapes(dims(n, 7)),
                         in -> Ops.columns(in[0], 7, 0),
                         in -> new Var[0]));
+    }
+
+    /** a in front of each piece of x with this many numbers. */
+    private static Var[] prepended(Var[] a, Var[] x, int piece) {
+        return References.byRow(x, piece, row -> Stream.concat(Arrays.stream(a), Arrays.stream(row))
+                .map(v -> v.times(1))
+                .toArray(Var[]::new));
     }
 
     private static List<Row> positions() {

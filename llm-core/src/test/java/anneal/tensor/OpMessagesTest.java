@@ -124,6 +124,14 @@ class OpMessagesTest {
                         "embedding: [5]: the weight must have two dimensions"),
                 argument("rows", () -> Ops.rows(of(2, 2, 3), new int[] {4}), "rows: id 4 is outside the table [4, 3]"),
                 shapes(
+                        "prepend",
+                        () -> Ops.prepend(of(2, 3), of(2, 3)),
+                        "prepend: [2, 3] does not fit [2, 3]: ranks must be 2 and 3"),
+                shapes(
+                        "prepend",
+                        () -> Ops.prepend(of(2, 3), of(1, 2, 4)),
+                        "prepend: [2, 3] does not fit [1, 2, 4]: last dims must be equal"),
+                shapes(
                         "columns",
                         () -> Ops.columns(of(2, 3), 2, 2),
                         "columns: [2, 3]: 2 columns from 2 must lie inside the last dim"),
