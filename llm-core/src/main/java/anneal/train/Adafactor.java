@@ -88,8 +88,8 @@ public record Adafactor(
 
     @Override
     public void update(Tensor p, List<Tensor> state, Update u) {
-        try (var _ = Memory.scope();
-                var _ = Tape.pause()) {
+        try (Memory.Scope scope = Memory.scope();
+                Tape.Pause pause = Tape.pause()) {
             double keep = 1 - Math.pow(u.step(), decayRate);
             Tensor g = Ops.scale(p.grad(), (float) u.gradScale());
             Tensor d = p.shape().rank() == 2

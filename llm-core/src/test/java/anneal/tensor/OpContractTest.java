@@ -274,9 +274,12 @@ class OpContractTest {
 
     /** a in front of each piece of x with this many numbers. */
     private static Var[] prepended(Var[] a, Var[] x, int piece) {
-        return References.byRow(x, piece, row -> Stream.concat(Arrays.stream(a), Arrays.stream(row))
-                .map(v -> v.times(1))
-                .toArray(Var[]::new));
+        return References.byRow(
+                x,
+                piece,
+                row -> Stream.concat(Arrays.stream(a), Arrays.stream(row))
+                        .map(v -> v.times(1))
+                        .toArray(Var[]::new));
     }
 
     private static List<Row> positions() {
