@@ -1,10 +1,10 @@
 package anneal.train;
 
-import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import anneal.tensor.UpdateOps;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -108,17 +108,12 @@ public final class Optimizer implements AutoCloseable {
 
     /** What is remembered, under "slot.parameter name"; with {@link #steps} all that a checkpoint needs. */
     public Map<String, Tensor> state() {
-        return Map.copyOf(state);
+        return Collections.unmodifiableMap(state);
     }
 
-    /** Goes back to a saved state, whose names and shapes have been compared with {@link #state} before. */
-    public void restore(long savedSteps, Map<String, Tensor> saved) {
-        state.forEach((name, t) -> {
-            Tensor from = saved.get(name);
-            Shape.require(from != null, "restore", t, "the saved state lacks " + name);
-            t.set(from);
-        });
-        steps = savedSteps;
+    /** Goes on from this number of steps, after {@link #state} was filled from a checkpoint. */
+    public void steps(long made) {
+        steps = made;
     }
 
     /** The rule. */

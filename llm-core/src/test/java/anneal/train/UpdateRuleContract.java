@@ -159,12 +159,8 @@ abstract class UpdateRuleContract {
         Map<String, Tensor> resumed = parameters();
         resumed.forEach((name, p) -> p.set(half.get(name)));
         try (Optimizer o = new Optimizer(resumed, withDecay(), List.of())) {
-            Map<String, Tensor> saved = new LinkedHashMap<>();
-            o.state()
-                    .forEach((name, t) ->
-                            saved.put(name, Tensor.of(state.get(name), t.shape().dims())));
-            o.restore(5, saved);
-            assertThat(o.steps()).isEqualTo(5);
+            o.state().forEach((name, t) -> t.set(state.get(name)));
+            o.steps(5);
             steps(o, resumed, 5, 10, 1);
         }
         assertSameBits(values(resumed), values(straight));

@@ -1,0 +1,139 @@
+package anneal.train;
+
+import anneal.io.Checkpoint;
+import anneal.io.CheckpointException;
+import anneal.io.CheckpointStore;
+import anneal.io.CheckpointStore.Best;
+import anneal.io.CheckpointStore.Keep;
+import anneal.io.Json;
+import anneal.io.JsonObject;
+import anneal.io.NamedTensors;
+import anneal.io.SafetensorsWriter;
+import anneal.tensor.Tensor;
+import anneal.train.DataCursor.Position;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * What a run needs to go on as if it had not stopped: parameters, optimiser state, number of steps, position in the data, best loss, and
+ * the rule and configuration they belong to. Dropout needs no state: it is seeded from (seed, step).
+ */
+final class Checkpoints {
+    private static final Logger LOG = LoggerFactory.getLogger(Checkpoints.class);
+    private static final String PARAMETERS = "parameters", OPTIMIZER = "optimizer", RUN = "run";
+
+    /** Where a restored run stands. */
+    record Saved(Position position, double bestLoss) {}
+
+    private final TrainConfig config;
+    private final Map<String, Tensor> parameters;
+    private final Optimizer optimizer;
+    private final CheckpointStore store;
+    private Path last;
+    private boolean open;
+
+    Checkpoints(TrainConfig config, Map<String, Tensor> parameters, Optimizer optimizer) {
+        this.config = config;
+        this.parameters = parameters;
+        this.optimizer = optimizer;
+        int keep = config.keepLast() == 0 ? Integer.MAX_VALUE : config.keepLast();
+        store = config.checkpoints() == null
+                ? null
+                : new CheckpointStore(config.checkpoints(), new Keep(keep, Best.LOWEST));
+    }
+
+    /** The checkpoint that was saved or restored last. */
+    Optional<Path> last() {
+        return Optional.ofNullable(last);
+    }
+
+    /** Before the first step: checkpoints of another run must not be mixed with those of this one. */
+    void open() {
+        if (store == null || open) {
+            return;
+        }
+        Path root = config.checkpoints().toAbsolutePath().normalize();
+        boolean ours = last != null && last.toAbsolutePath().normalize().startsWith(root);
+        if (!ours && Files.exists(root) && !store.list().isEmpty()) {
+            throw new IllegalArgumentException("fit: the checkpoint folder " + config.checkpoints()
+                    + " holds a run already: resume from it or choose another");
+        }
+        open = true;
+    }
+
+    /** Saves the state after the last step; the metric, if there is one, decides which checkpoint is the best. */
+    void save(Position position, OptionalDouble metric, double bestLoss) {
+        if (store == null) {
+            return;
+        }
+        Map<String, Object> run = new LinkedHashMap<>();
+        run.put("step", optimizer.steps());
+        run.put("epoch", position.epoch());
+        run.put("batch", position.batch());
+        run.put("best_loss", Double.isFinite(bestLoss) ? bestLoss : null);
+        run.put("rule", optimizer.rule().toString());
+        run.put("config", config);
+        last = store.save(optimizer.steps(), metric, folder -> {
+                    Json.write(folder.resolve(RUN + ".json"), run);
+                    write(folder, PARAMETERS, parameters);
+                    write(folder, OPTIMIZER, optimizer.state());
+                })
+                .folder();
+    }
+
+    private static void write(Path folder, String name, Map<String, Tensor> tensors) {
+        new SafetensorsWriter()
+                .metadata("format", "pt")
+                .write(folder.resolve(name + ".safetensors"), NamedTensors.stored(tensors, ""));
+    }
+
+    /** Fills parameters and optimiser from a checkpoint, or from the last one of a folder. */
+    Saved restore(Path path) {
+        Path folder = Files.exists(path.resolve(Checkpoint.MANIFEST))
+                ? path
+                : new CheckpointStore(path, Keep.ALL)
+                        .latest()
+                        .orElseThrow(() -> new CheckpointException(path, "there is no checkpoint to resume from", null))
+                        .folder();
+        Checkpoint checkpoint = Checkpoint.open(folder);
+        JsonObject run = checkpoint.json(RUN);
+        requireSame(folder, run);
+        try (Arena arena = Arena.ofShared()) {
+            Map<String, Tensor> state = optimizer.state();
+            NamedTensors.fill(
+                    parameters, "", checkpoint.tensors(PARAMETERS, arena).tensors(), folder + ": " + PARAMETERS);
+            NamedTensors.fill(state, "", checkpoint.tensors(OPTIMIZER, arena).tensors(), folder + ": " + OPTIMIZER);
+        }
+        optimizer.steps(run.longInteger("step"));
+        last = folder;
+        return new Saved(
+                new Position(run.integer("epoch"), run.longInteger("batch")),
+                run.number("best_loss", Double.POSITIVE_INFINITY));
+    }
+
+    /** Another rule cannot use the state; other numbers in the configuration can be meant, so they are only told. */
+    private void requireSame(Path folder, JsonObject run) {
+        if (!run.string("rule").equals(optimizer.rule().toString())) {
+            throw new IllegalArgumentException(
+                    "resume: " + folder + " was made with " + run.string("rule") + ", not with " + optimizer.rule());
+        }
+        Map<String, Object> then = run.object("config").map(),
+                now = Json.toObject(config).map();
+        now.forEach((key, value) -> {
+            if (!key.equals("checkpoints") && !value.equals(then.get(key))) {
+                LOG.warn(
+                        "resume: {} was {}, is now {}: the run will not be the one it would have been",
+                        key,
+                        then.get(key),
+                        value);
+            }
+        });
+    }
+}
