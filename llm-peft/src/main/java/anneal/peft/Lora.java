@@ -1,0 +1,240 @@
+package anneal.peft;
+
+import anneal.nn.Module;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Low-rank adaptation: a frozen layer y = x Wt gets a trained addition of two thin matrices.
+ *
+ * <pre>
+ * y = x Wt + scaling dropout(x) At Bt           A [rank, in], B [out, rank]
+ * scaling = alpha / rank, or alpha / sqrt(rank) with rsLora
+ * </pre>
+ *
+ * <p>B starts at zero, so a fresh adapter changes nothing, and the gradient of A is zero at the first step. Hu et al.,
+ * arXiv:2106.09685; rsLoRA: Kalajdzievski, arXiv:2312.03732. Options, matching rules and files are those of PEFT's LoraConfig.
+ *
+ * @param rank columns of B
+ * @param alpha numerator of the scaling
+ * @param dropout probability with which an input of the addition is dropped while training
+ * @param bias which biases of the model are trained too; they stay when the adapter is disabled
+ * @param targets layers that get the addition
+ * @param rankPattern ranks of single layers: the first key that fits a path, as a regular expression for its end, counts
+ * @param alphaPattern alphas of single layers, found in the same way
+ * @param rsLora scaling by the root of the rank
+ * @param init how A and B start
+ * @param baseModel name or path of the base model, written into the file for its readers; may be null
+ */
+public record Lora(
+        int rank,
+        double alpha,
+        double dropout,
+        Bias bias,
+        Targets targets,
+        Map<String, Integer> rankPattern,
+        Map<String, Double> alphaPattern,
+        boolean rsLora,
+        Init init,
+        String baseModel) {
+    /** Biases of the model that are trained beside the adapter. */
+    public enum Bias {
+        /** None. */
+        NONE,
+        /** Every bias of the model. */
+        ALL,
+        /** Those of adapted layers. */
+        LORA_ONLY
+    }
+
+    /** How A and B start. */
+    public enum Init {
+        /** A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5), B zero. */
+        KAIMING,
+        /** A normal with standard deviation 1/rank, B zero. */
+        GAUSSIAN,
+        /** A and B uniform in +-1/sqrt(in) and +-1/sqrt(rank): not an identity, for tests. */
+        RANDOM
+    }
+
+    public Lora {
+        requireRank(rank);
+        rankPattern.values().forEach(Lora::requireRank);
+        if (!(dropout >= 0 && dropout < 1)) {
+            throw new IllegalArgumentException("Lora: dropout " + dropout + " must be in [0, 1)");
+        }
+        if (!Double.isFinite(alpha) || !alphaPattern.values().stream().allMatch(Double::isFinite)) {
+            throw new IllegalArgumentException("Lora: alpha " + alpha + " and those of alphaPattern " + alphaPattern
+                    + " must be finite numbers");
+        }
+        rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern));
+        alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
+        rankPattern.keySet().forEach(Targets::pattern);
+        alphaPattern.keySet().forEach(Targets::pattern);
+    }
+
+    private static void requireRank(int rank) {
+        if (rank < 1) {
+            throw new IllegalArgumentException("Lora: rank " + rank + " must be at least 1");
+        }
+    }
+
+    /** Begins a configuration: {@code Lora.rank(16).alpha(32).on("all-linear").attach(model)}. */
+    public static Builder rank(int rank) {
+        return new Builder(rank);
+    }
+
+    /** Rank of the layer with this path. */
+    int rank(String path) {
+        return byPattern(rankPattern, path, rank);
+    }
+
+    /** Factor of the addition of the layer with this path. */
+    double scaling(String path) {
+        double r = rank(path);
+        return byPattern(alphaPattern, path, alpha) / (rsLora ? Math.sqrt(r) : r);
+    }
+
+    private static <T> T byPattern(Map<String, T> patterns, String path, T otherwise) {
+        for (Map.Entry<String, T> e : patterns.entrySet()) {
+            if (Targets.pattern("(.*\\.)?(" + e.getKey() + ")").matcher(path).matches()) {
+                return e.getValue();
+            }
+        }
+        return otherwise;
+    }
+
+    Lora on(Targets other) {
+        return new Lora(rank, alpha, dropout, bias, other, rankPattern, alphaPattern, rsLora, init, baseModel);
+    }
+
+    /** Freezes the model and gives its target layers fresh adapters; the seed decides how they start. */
+    public Adapters attach(Module root, long seed) {
+        return Adapters.attach(this, root, seed);
+    }
+
+    /** Freezes the model and gives its target layers fresh adapters. */
+    public Adapters attach(Module root) {
+        return attach(root, 0);
+    }
+
+    /** Collects the options; {@link #build} checks them. */
+    public static final class Builder {
+        private final int rank;
+        private Double alpha;
+        private double dropout;
+        private Bias bias = Bias.NONE;
+        private List<String> names = List.of();
+        private String regex;
+        private List<String> exclude = List.of();
+        private List<Integer> layers = List.of();
+        private final Map<String, Integer> rankPattern = new LinkedHashMap<>();
+        private final Map<String, Double> alphaPattern = new LinkedHashMap<>();
+        private boolean rsLora;
+        private Init init = Init.KAIMING;
+        private String baseModel;
+
+        private Builder(int rank) {
+            this.rank = rank;
+        }
+
+        /** Numerator of the scaling; twice the rank if not given. */
+        public Builder alpha(double a) {
+            alpha = a;
+            return this;
+        }
+
+        /** Dropout on the adapter's input while training. */
+        public Builder dropout(double p) {
+            dropout = p;
+            return this;
+        }
+
+        /** Biases that are trained too. */
+        public Builder bias(Bias b) {
+            bias = b;
+            return this;
+        }
+
+        /** Target layers by name, or "all-linear". */
+        public Builder on(String... layerNames) {
+            names = List.of(layerNames);
+            return this;
+        }
+
+        /** Target layers by a regular expression for the whole path. */
+        public Builder onMatching(String pathRegex) {
+            regex = pathRegex;
+            return this;
+        }
+
+        /** Layers that get no adapter although they fit. */
+        public Builder except(String... layerNames) {
+            exclude = List.of(layerNames);
+            return this;
+        }
+
+        /** Only blocks with these numbers. */
+        public Builder layers(Integer... numbers) {
+            layers = List.of(numbers);
+            return this;
+        }
+
+        /** Another rank for the layers that fit. */
+        public Builder rankOf(String pattern, int r) {
+            rankPattern.put(pattern, r);
+            return this;
+        }
+
+        /** Another alpha for the layers that fit. */
+        public Builder alphaOf(String pattern, double a) {
+            alphaPattern.put(pattern, a);
+            return this;
+        }
+
+        /** Scaling by the root of the rank. */
+        public Builder rsLora() {
+            rsLora = true;
+            return this;
+        }
+
+        /** How A and B start. */
+        public Builder init(Init i) {
+            init = i;
+            return this;
+        }
+
+        /** Name or path of the base model, for the readers of the file. */
+        public Builder baseModel(String name) {
+            baseModel = name;
+            return this;
+        }
+
+        /** The configuration. */
+        public Lora build() {
+            return new Lora(
+                    rank,
+                    alpha == null ? 2.0 * rank : alpha,
+                    dropout,
+                    bias,
+                    new Targets(names, regex, exclude, layers, List.of()),
+                    rankPattern,
+                    alphaPattern,
+                    rsLora,
+                    init,
+                    baseModel);
+        }
+
+        /** {@link #build}, then {@link Lora#attach(Module)}. */
+        public Adapters attach(Module root) {
+            return build().attach(root);
+        }
+
+        /** {@link #build}, then {@link Lora#attach(Module, long)}. */
+        public Adapters attach(Module root, long seed) {
+            return build().attach(root, seed);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package anneal.peft;
+
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
+
+/**
+ * Which linear layers get an adapter, by PEFT's rules.
+ *
+ * <p>A name fits a layer whose path equals it or ends with "." and the name; a regular expression must fit the whole path.
+ *
+ * @param names layer names; the one name "all-linear" stands for every linear layer but the output head
+ * @param regex regular expression in place of names, or null
+ * @param exclude names of layers that get none although they fit
+ * @param layers numbers of the blocks that get one; empty = all. Only with names
+ * @param layersPattern names of the list that the numbers count ("layers", "h"); empty = whatever list comes first in the path
+ */
+public record Targets(
+        List<String> names, String regex, List<String> exclude, List<Integer> layers, List<String> layersPattern) {
+    /** Every linear layer but the output head. */
+    public static final String ALL_LINEAR = "all-linear";
+
+    /** Last parts of paths that are heads in the families of Hugging Face. */
+    private static final Set<String> HEADS = Set.of("lm_head", "embed_out", "output_layer", "score", "classifier");
+
+    private static final Pattern FIRST_NUMBER = Pattern.compile(".*?\\.[^.]*\\.(?<idx>\\d+)\\..*");
+
+    public Targets {
+        names = List.copyOf(names);
+        exclude = List.copyOf(exclude);
+        layers = List.copyOf(layers);
+        layersPattern = List.copyOf(layersPattern);
+        if (names.isEmpty() == (regex == null)) {
+            throw new IllegalArgumentException("Targets: give layer names or a regular expression, for example on(\""
+                    + ALL_LINEAR + "\") or on(\"q_proj\", \"v_proj\")");
+        }
+        if (regex != null) {
+            pattern(regex);
+            if (!layers.isEmpty()) {
+                throw new IllegalArgumentException(
+                        "Targets: layer numbers go with names; put them into the regular expression " + regex);
+            }
+        }
+    }
+
+    /** Layers with these names. */
+    public static Targets named(String... names) {
+        return new Targets(List.of(names), null, List.of(), List.of(), List.of());
+    }
+
+    /** Layers whose path fits this regular expression. */
+    public static Targets matching(String regex) {
+        return new Targets(List.of(), regex, List.of(), List.of(), List.of());
+    }
+
+    boolean allLinear() {
+        return names.size() == 1 && names.getFirst().equalsIgnoreCase(ALL_LINEAR);
+    }
+
+    /** Exactly these layers. */
+    static Targets exactly(Collection<String> paths) {
+        return named(new TreeSet<>(paths).toArray(String[]::new));
+    }
+
+    static Pattern pattern(String regex) {
+        try {
+            return Pattern.compile(regex);
+        } catch (PatternSyntaxException e) {
+            throw new IllegalArgumentException(
+                    "Targets: " + regex + " is no regular expression: " + e.getDescription(), e);
+        }
+    }
+
+    /** True if the layer with this path gets an adapter. */
+    boolean fits(String path) {
+        if (exclude.stream().anyMatch(name -> named(path, name))) {
+            return false;
+        }
+        if (regex != null) {
+            return pattern(regex).matcher(path).matches();
+        }
+        boolean fits = allLinear()
+                ? !HEADS.contains(path.substring(path.lastIndexOf('.') + 1))
+                : names.contains(path) || names.stream().anyMatch(name -> named(path, name)) && inLayers(path);
+        return fits && (!allLinear() || inLayers(path));
+    }
+
+    private static boolean named(String path, String name) {
+        return path.equals(name) || path.endsWith("." + name);
+    }
+
+    private boolean inLayers(String path) {
+        if (layers.isEmpty()) {
+            return true;
+        }
+        if (layersPattern.isEmpty()) {
+            Matcher m = FIRST_NUMBER.matcher(path);
+            return m.matches() && layers.contains(Integer.parseInt(m.group("idx")));
+        }
+        for (String list : layersPattern) {
+            Matcher m = pattern("(?:^|.*?\\.)" + list + "\\.(?<idx>\\d+)\\..*").matcher(path);
+            if (m.matches()) {
+                return layers.contains(Integer.parseInt(m.group("idx")));
+            }
+        }
+        return false;
+    }
+
+    /**
+     * The layers of a model that get an adapter, by path.
+     *
+     * @param every true: each name must fit a layer, not only one of them
+     */
+    Map<String, Linear> find(Module root, boolean every) {
+        Map<String, Linear> all = root.find(Linear.class), found = new LinkedHashMap<>(all);
+        found.keySet().removeIf(path -> !fits(path));
+        List<String> idle = new ArrayList<>();
+        if (found.isEmpty()) {
+            idle.addAll(regex != null ? List.of(regex) : names);
+        } else if (every && regex == null && !allLinear()) {
+            names.stream()
+                    .filter(name -> found.keySet().stream().noneMatch(path -> named(path, name)))
+                    .forEach(idle::add);
+        }
+        if (!idle.isEmpty()) {
+            throw new IllegalArgumentException("targets: no linear layer fits " + String.join(", ", idle)
+                    + (layers.isEmpty() ? "" : " in layers " + layers) + "; there are " + describe(all.keySet()));
+        }
+        return found;
+    }
+
+    /** The last parts of paths, each once: "q_proj, k_proj, lm_head". */
+    private static String describe(Collection<String> paths) {
+        Set<String> last = new TreeSet<>();
+        paths.forEach(path -> last.add(path.substring(path.lastIndexOf('.') + 1)));
+        return last.isEmpty() ? "none at all" : String.join(", ", last);
+    }
+}
