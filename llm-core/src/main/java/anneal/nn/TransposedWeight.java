@@ -3,6 +3,7 @@ package anneal.nn;
 import anneal.kernels.Matrix;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Optional;
 
 /**
@@ -46,6 +47,11 @@ public record TransposedWeight(Weight stored) implements Weight {
     @Override
     public String format() {
         return stored.format();
+    }
+
+    @Override
+    public Weight dense(Arena arena) {
+        return new TransposedWeight(stored.dense(arena));
     }
 
     /** Rows and columns exchanged; reads a column of the stored rows element by element. */

@@ -2,6 +2,7 @@ package anneal.nn;
 
 import anneal.kernels.Matrix;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Optional;
 
 /**
@@ -31,4 +32,9 @@ public interface Weight {
 
     /** How the numbers are stored: "F32", "Q4_1", "NF4". */
     String format();
+
+    /** A copy of the numbers as floats in memory, in the order of this storage: what can be trained, or merged into. */
+    default Weight dense(Arena arena) {
+        return DenseWeight.copy(matrix(), arena);
+    }
 }

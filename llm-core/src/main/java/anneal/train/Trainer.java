@@ -115,14 +115,14 @@ public final class Trainer implements AutoCloseable {
                 position = data.position();
 
                 long step = optimizer.steps();
-                boolean last = step == total || stopped;
                 window.add(sums);
-                if (step % config.logEvery() == 0 || last) {
+                if (due(config.logEvery(), step, step == total || stopped)) {
                     StepReport report = window.report(step, total, position.epoch(), rate, norm);
                     onStep.forEach(listener -> listener.accept(report));
                     window = new Window();
                 }
                 long before = System.nanoTime();
+                boolean last = step == total || stopped;
                 OptionalDouble validLoss = validation != null && due(config.evalEvery(), step, last)
                         ? OptionalDouble.of(validate(validation.apply(0), objective))
                         : OptionalDouble.empty();
