@@ -119,6 +119,33 @@ public final class KvCache implements KeyValueCache, AutoCloseable {
         length = to;
     }
 
+    /** Every row becomes what the only row of another cache is: beams that start from one prompt. */
+    public void copy(KvCache one) {
+        if (one.batch != 1 || one.length > capacity || one.keys.length != keys.length) {
+            throw new IllegalArgumentException("KvCache: " + one.batch + " rows of " + one.length
+                    + " tokens cannot be copied into each row of a cache of " + capacity);
+        }
+        for (int layer = 0; layer < keys.length; layer++) {
+            copyRow(one.keys[layer], keys[layer], one.length);
+            copyRow(one.values[layer], values[layer], one.length);
+        }
+        length = one.length;
+        segments = null;
+        if (one.segments != null) {
+            segments = new int[batch * capacity];
+            for (int b = 0; b < batch; b++) {
+                System.arraycopy(one.segments, 0, segments, b * capacity, one.length);
+            }
+        }
+    }
+
+    private void copyRow(Tensor from, Tensor to, int count) {
+        long bytes = 4L * count * from.rowSize(), row = 4L * capacity * to.rowSize();
+        for (int b = 0; b < batch; b++) {
+            MemorySegment.copy(from.buf(), 0, to.buf(), b * row, bytes);
+        }
+    }
+
     /** Row i becomes what row {@code from[i]} was: beams that go on from others. */
     public void reorder(int[] from) {
         if (segments != null) {

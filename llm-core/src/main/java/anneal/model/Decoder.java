@@ -1,0 +1,327 @@
+package anneal.model;
+
+import anneal.nn.Adapter;
+import anneal.nn.Attention;
+import anneal.nn.DenseWeight;
+import anneal.nn.Embedding;
+import anneal.nn.FeedForward;
+import anneal.nn.LayerNorm;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import anneal.nn.Norm;
+import anneal.nn.Part;
+import anneal.nn.Pass;
+import anneal.nn.RmsNorm;
+import anneal.nn.Rope;
+import anneal.nn.TransposedWeight;
+import anneal.nn.Weight;
+import anneal.tensor.NllOptions;
+import anneal.tensor.Ops;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.IdentityHashMap;
+import java.util.Map;
+
+/**
+ * The decoder-only transformer: what is computed, for every family.
+ *
+ * <pre>
+ * x = embedding[ids] (+ positions)                        [B, T, D]
+ * for each block:
+ *     x = x + attention(norm(x))                          keys and values of earlier tokens come from the cache
+ *     x = x + feedForward(norm(x))
+ * hidden = norm(x)
+ * logits = hidden headT                                   [B, T, V], or straight to the loss: nll
+ * </pre>
+ *
+ * <p>Radford et al. (2019) for GPT-2, Touvron et al., arXiv:2302.13971 for LLaMA. Storage, adapters and everything else that
+ * changes a model plugs into the layers (see {@link Module}); nothing of it stands here.
+ */
+public final class Decoder extends Module implements CausalLm {
+    private final DecoderConfig config;
+    private final Embedding embedding;
+    private final Embedding positions;
+    private final Block[] blocks;
+    private final Norm norm;
+    private final Linear head;
+    private boolean checkpointing;
+
+    /** The model of this config with the weights of {@code source}. */
+    public Decoder(DecoderConfig config, WeightSource source) {
+        this.config = config;
+        Family.Names names = config.family().names();
+        Parts parts = new Parts(config, source);
+        embedding = child(names.embedding(), parts.embedding(names.embedding(), config.vocabSize()));
+        positions = names.positions() == null
+                ? null
+                : child(names.positions(), parts.embedding(names.positions(), config.contextLength()));
+        blocks = new Block[config.layers()];
+        for (int i = 0; i < blocks.length; i++) {
+            String path = names.layers() + "." + i;
+            blocks[i] = child(path, new Block(parts, path, i));
+        }
+        norm = child(names.norm(), parts.norm(names.norm(), config.hiddenSize()));
+        head = child(names.head(), parts.head(names.head(), embedding.weight()));
+    }
+
+    /** A block: two branches, each closed by adding what the stream carried. */
+    private static final class Block extends Module {
+        private final Norm attentionNorm;
+        private final Attention attention;
+        private final Norm feedForwardNorm;
+        private final FeedForward feedForward;
+
+        Block(Parts parts, String path, int layer) {
+            Family.Names names = parts.names();
+            String a = names.attention().norm(), f = names.feedForward().norm();
+            attentionNorm = child(a, parts.norm(path + "." + a, parts.config().hiddenSize()));
+            attention = child(names.attention().module(), parts.attention(path, layer));
+            feedForwardNorm = child(f, parts.norm(path + "." + f, parts.config().hiddenSize()));
+            feedForward = child(names.feedForward().module(), parts.feedForward(path));
+        }
+
+        Tensor forward(Tensor xBTD, Pass pass) {
+            Tensor x = attention.residual(attention.forward(attentionNorm.forward(xBTD), pass), xBTD);
+            return feedForward.residual(feedForward.forward(feedForwardNorm.forward(x)), x);
+        }
+    }
+
+    // ---------------------------------------------------------------- forward
+
+    @Override
+    public Tensor hidden(Tokens tokens, KvCache cache) {
+        Frame frame = Frame.of(tokens, cache, embedding.plug().front(), prefixLength(), config.limit());
+        Tensor x = embed(tokens, frame);
+        Pass pass = new Pass(
+                tokens.batch(),
+                frame.length(),
+                blocks[0].attention.rope() == null
+                        ? null
+                        : blocks[0].attention.rope().angles(frame.positions()),
+                frame.querySegments(),
+                frame.keySegments(),
+                cache);
+        boolean checkpoint = checkpointing && Tape.recording() && cache == null;
+        for (Block block : blocks) {
+            x = checkpoint ? Tape.checkpoint(y -> block.forward(y, pass), x) : block.forward(x, pass);
+        }
+        if (cache != null) {
+            cache.advance(frame.keys());
+        }
+        return norm.forward(frame.withoutFront(x));
+    }
+
+    /** What the first block reads: token vectors behind those of the input socket, plus learnt positions. */
+    private Tensor embed(Tokens tokens, Frame frame) {
+        Tensor x = embedding.forward(tokens.ids()).view(tokens.batch(), tokens.length(), config.hiddenSize());
+        if (frame.front() != null) {
+            x = Ops.prepend(frame.front(), x);
+        }
+        if (positions != null) {
+            Tensor p = positions.forward(frame.positions());
+            x = Ops.addInPlace(p.view(x.shape().dims()), x);
+        }
+        return Ops.dropout(x, config.dropouts().embedding());
+    }
+
+    private int prefixLength() {
+        Attention.Prefix prefix = blocks[0].attention.prefix();
+        return prefix == null ? 0 : prefix.length();
+    }
+
+    @Override
+    public Tensor logits(Tensor hidden) {
+        return head.forward(hidden);
+    }
+
+    @Override
+    public Tensor nll(Tokens tokens, int[] targets, NllOptions options) {
+        Tensor hidden = hidden(tokens, null);
+        Weight w = head.weight();
+        Tensor nll = head.adapter() != Adapter.NONE || head.bias() != null
+                ? Ops.nll(head.forward(hidden), targets, options)
+                : w.parameter().isPresent()
+                        ? Ops.nll(hidden, w.parameter().get(), targets, options)
+                        : Ops.nll(hidden, w.matrix(), targets, options);
+        return nll.view(tokens.batch(), tokens.length());
+    }
+
+    @Override
+    public KvCache cache(int batch, int capacity) {
+        Tensor front = embedding.plug().front();
+        int room = capacity + prefixLength() + (front == null ? 0 : front.dim(0));
+        return new KvCache(
+                blocks.length, batch, room, config.heads().kv() * config.heads().dim());
+    }
+
+    // ---------------------------------------------------------------- what it is
+
+    /** Sizes and options. */
+    public DecoderConfig config() {
+        return config;
+    }
+
+    @Override
+    public Module root() {
+        return this;
+    }
+
+    @Override
+    public int vocabSize() {
+        return config.vocabSize();
+    }
+
+    @Override
+    public int contextLength() {
+        return config.limit();
+    }
+
+    /** The attention of a block. */
+    public Attention attention(int layer) {
+        return blocks[layer].attention;
+    }
+
+    /** The feed-forward network of a block. */
+    public FeedForward feedForward(int layer) {
+        return blocks[layer].feedForward;
+    }
+
+    /** The embedding of the tokens. */
+    public Embedding embedding() {
+        return embedding;
+    }
+
+    /** The output projection. */
+    public Linear head() {
+        return head;
+    }
+
+    /** Keeps only each block's input for the backward pass and computes the rest again: less memory, more time. */
+    public void checkpointing(boolean on) {
+        checkpointing = on;
+    }
+
+    /** Makes every parameter trainable: weights that lie in a file are widened into {@code arena}. */
+    public Decoder train(Arena arena) {
+        Map<Weight, Weight> done = new IdentityHashMap<>();
+        walk((name, module) -> {
+            switch (module) {
+                case Linear l -> l.weight(done.computeIfAbsent(l.weight(), w -> dense(w, arena)));
+                case Embedding e -> e.weight(done.computeIfAbsent(e.weight(), w -> dense(w, arena)));
+                default -> {}
+            }
+        });
+        unfreeze();
+        return this;
+    }
+
+    private static Weight dense(Weight w, Arena arena) {
+        if (w.parameter().isPresent()) {
+            return w;
+        }
+        return w instanceof TransposedWeight t
+                ? new TransposedWeight(DenseWeight.copy(t.stored().matrix(), arena))
+                : DenseWeight.copy(w.matrix(), arena);
+    }
+
+    // ---------------------------------------------------------------- parts
+
+    /** Builds layers from names, sizes and the weights' source. */
+    private record Parts(DecoderConfig config, WeightSource source, Rope rope) {
+        Parts(DecoderConfig config, WeightSource source) {
+            this(config, source, rope(config));
+        }
+
+        private static Rope rope(DecoderConfig c) {
+            DecoderConfig.Rotary r = c.rotary();
+            return r == null ? null : new Rope(c.heads().dim(), r.channels(), r.theta(), r.scaling(), false);
+        }
+
+        Family.Names names() {
+            return config.family().names();
+        }
+
+        Embedding embedding(String path, int rows) {
+            return new Embedding(
+                    source.matrix(path + ".weight", rows, config.hiddenSize(), WeightSource.Role.EMBEDDING));
+        }
+
+        Norm norm(String path, int size) {
+            Tensor weight = source.vector(path + ".weight", size, 1);
+            float eps = (float) config.normEps();
+            return names().transposed()
+                    ? new LayerNorm(weight, source.vector(path + ".bias", size, 0), eps)
+                    : new RmsNorm(weight, eps);
+        }
+
+        Linear head(String path, Weight embedding) {
+            return new Linear(
+                    config.tied()
+                            ? embedding
+                            : source.matrix(
+                                    path + ".weight", config.vocabSize(), config.hiddenSize(), WeightSource.Role.HEAD),
+                    null);
+        }
+
+        Attention attention(String block, int layer) {
+            Family.Names.Attention n = names().attention();
+            DecoderConfig.Heads h = config.heads();
+            String path = block + "." + n.module() + ".";
+            int q = h.query() * h.dim(), kv = h.kv() * h.dim(), d = config.hiddenSize();
+            boolean bias = config.biases().queryKeyValue();
+            Attention.Projections in = n.packed() != null
+                    ? new Attention.Projections.Packed(linear(path, n.packed(), q + 2 * kv, d, bias))
+                    : new Attention.Projections.Split(
+                            linear(path, n.query(), q, d, bias),
+                            linear(path, n.key(), kv, d, bias),
+                            linear(path, n.value(), kv, d, bias));
+            Part out = closing(path, n.out(), d, q, config.biases().out());
+            RmsNorm qNorm = n.headNorms() ? (RmsNorm) norm(path + "q_norm", h.dim()) : null;
+            RmsNorm kNorm = n.headNorms() ? (RmsNorm) norm(path + "k_norm", h.dim()) : null;
+            return new Attention(options(layer), in, out, qNorm, kNorm, rope);
+        }
+
+        private Attention.Options options(int layer) {
+            DecoderConfig.Heads h = config.heads();
+            double scale =
+                    (config.scaleScores() ? 1 / Math.sqrt(h.dim()) : 1) / (config.scaleByLayer() ? layer + 1 : 1);
+            return new Attention.Options(
+                    layer,
+                    h.query(),
+                    h.kv(),
+                    h.dim(),
+                    (float) scale,
+                    config.windows()[layer],
+                    null,
+                    config.dropouts().attention(),
+                    config.dropouts().residual());
+        }
+
+        FeedForward feedForward(String block) {
+            Family.Names.FeedForward n = names().feedForward();
+            String path = block + "." + n.module() + ".";
+            int d = config.hiddenSize(), f = config.feedForwardSize();
+            boolean bias = config.biases().feedForward();
+            return new FeedForward(
+                    n.gate() == null ? null : linear(path, n.gate(), f, d, bias),
+                    linear(path, n.up(), f, d, bias),
+                    closing(path, n.down(), d, f, bias),
+                    config.activation(),
+                    config.dropouts().residual());
+        }
+
+        private Part linear(String path, String name, int out, int in, boolean bias) {
+            return part(path, name, out, in, bias, WeightSource.Role.LINEAR);
+        }
+
+        private Part closing(String path, String name, int out, int in, boolean bias) {
+            return part(path, name, out, in, bias, WeightSource.Role.RESIDUAL);
+        }
+
+        private Part part(String path, String name, int out, int in, boolean bias, WeightSource.Role role) {
+            Weight weight = source.matrix(path + name + ".weight", out, in, role);
+            return new Part(name, new Linear(weight, bias ? source.vector(path + name + ".bias", out, 0) : null));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+package anneal.model;
+
+import anneal.io.StoredTensor;
+import anneal.kernels.F32Matrix;
+import anneal.kernels.Matrix;
+import anneal.nn.StoredWeight;
+import anneal.nn.TransposedWeight;
+import anneal.nn.Weight;
+import anneal.tensor.DType;
+import anneal.tensor.Shape;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+
+/**
+ * Weights of a file. Matrices are read in place, in the form they are stored in; vectors, which are small, are widened into memory.
+ *
+ * <p>What does not fit is collected, so that one error can name it all: call {@link #requireFit} when the model is built.
+ */
+final class FileWeights implements WeightSource {
+    private static final int NAMED = 30;
+
+    private final Map<String, StoredTensor> unused;
+    private final boolean transposed;
+    private final Arena arena;
+    private final List<String> missing = new ArrayList<>();
+    private final List<String> wrong = new ArrayList<>();
+
+    /**
+     * The tensors of a file.
+     *
+     * @param tensors by their Hugging Face names
+     * @param transposed layers stand as [in, out]
+     * @param arena where vectors live
+     */
+    FileWeights(Map<String, StoredTensor> tensors, boolean transposed, Arena arena) {
+        this.unused = new LinkedHashMap<>(tensors);
+        this.transposed = transposed;
+        this.arena = arena;
+    }
+
+    @Override
+    public Weight matrix(String name, int out, int in, Role role) {
+        boolean turned = transposed && (role == Role.LINEAR || role == Role.RESIDUAL);
+        StoredTensor t = turned ? take(name, in, out) : take(name, out, in);
+        if (t == null) {
+            return new Absent(out, in);
+        }
+        int rows = turned ? in : out;
+        Weight stored = new StoredWeight(stored(t, rows, turned ? out : in), t.dtype());
+        return turned ? new TransposedWeight(stored) : stored;
+    }
+
+    private static Matrix stored(StoredTensor t, int rows, int cols) {
+        if (t.dtype() != DType.F32) {
+            throw new IllegalArgumentException(t + ": matrices of this type cannot be read");
+        }
+        return new F32Matrix(t.data(), rows, cols);
+    }
+
+    @Override
+    public Tensor vector(String name, int size, float fresh) {
+        StoredTensor t = take(name, size);
+        Tensor vector = Tensor.allocate(arena, Shape.of(size));
+        if (t != null) {
+            vector.set(t.floats());
+        }
+        return vector;
+    }
+
+    private StoredTensor take(String name, long... shape) {
+        StoredTensor t = unused.remove(name);
+        if (t == null) {
+            missing.add(name + " " + Arrays.toString(shape));
+            return null;
+        }
+        if (!Arrays.equals(t.shape(), shape)) {
+            wrong.add(name + " is " + Arrays.toString(t.shape()) + ", not " + Arrays.toString(shape));
+            return null;
+        }
+        if (!t.dtype().isReal()) {
+            wrong.add(name + " holds " + t.dtype() + ", not real numbers");
+            return null;
+        }
+        return t;
+    }
+
+    /** Throws one error that names all that is missing, too much, or of another shape. */
+    void requireFit(String where, DecoderConfig config) {
+        List<String> extra =
+                unused.keySet().stream().filter(name -> !harmless(name, config)).toList();
+        if (missing.isEmpty() && wrong.isEmpty() && extra.isEmpty()) {
+            return;
+        }
+        List<String> parts = new ArrayList<>();
+        describe(parts, "of another shape", wrong);
+        describe(parts, "missing", missing);
+        describe(parts, "unknown", extra);
+        throw new IllegalArgumentException(where + ": the tensors do not fit the config: " + String.join("; ", parts));
+    }
+
+    private static void describe(List<String> parts, String what, List<String> names) {
+        if (!names.isEmpty()) {
+            String rest = names.size() > NAMED ? " and " + (names.size() - NAMED) + " more" : "";
+            parts.add(names.size() + " " + what + ": "
+                    + names.stream().limit(NAMED).collect(Collectors.joining(", ")) + rest);
+        }
+    }
+
+    /** Tables that older files hold although they can be computed, and the copy of a tied projection. */
+    private static boolean harmless(String name, DecoderConfig config) {
+        return name.endsWith(".rotary_emb.inv_freq")
+                || name.endsWith(".attn.bias")
+                || name.endsWith(".attn.masked_bias")
+                || config.tied() && name.equals(config.family().names().head() + ".weight");
+    }
+}

@@ -1,0 +1,152 @@
+package anneal.model;
+
+import anneal.io.Gguf;
+import anneal.io.GgufWriter;
+import anneal.io.Json;
+import anneal.io.Safetensors;
+import anneal.io.SafetensorsWriter;
+import anneal.io.StoredTensor;
+import anneal.io.TensorEntry;
+import anneal.nn.Embedding;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import anneal.tensor.DType;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+
+/** Decoders on disk: Hugging Face folders (config.json and safetensors) and GGUF files, read in place and written. */
+public final class ModelFiles {
+    /** Bytes of the largest safetensors file that is written; as transformers splits. */
+    private static final long SHARD = 5_000_000_000L;
+
+    private ModelFiles() {}
+
+    /**
+     * The model of a folder, its matrices mapped and not trained.
+     *
+     * @param arena how long it lives
+     * @throws IllegalArgumentException naming every tensor that is missing, too much or of another shape
+     */
+    public static Decoder load(Path folder, Arena arena) {
+        DecoderConfig config = DecoderConfig.of(Json.read(folder.resolve("config.json")));
+        Map<String, StoredTensor> tensors = prefixed(
+                Safetensors.open(folder, arena).tensors(), config.family().names());
+        FileWeights weights = new FileWeights(tensors, config.family().names().transposed(), arena);
+        return built(folder, config, weights);
+    }
+
+    /** The model of a GGUF file, its matrices mapped, in their own storage types, and not trained. */
+    public static Decoder load(Path path, Gguf file, Arena arena) {
+        DecoderConfig config;
+        try {
+            config = GgufModel.config(file);
+        } catch (IllegalArgumentException e) {
+            throw e.getMessage().startsWith(path.toString())
+                    ? e
+                    : new IllegalArgumentException(path + ": " + e.getMessage(), e);
+        }
+        return built(path, config, new FileWeights(GgufModel.tensors(file, config, arena), false, arena));
+    }
+
+    private static Decoder built(Path path, DecoderConfig config, FileWeights weights) {
+        Decoder decoder = new Decoder(config, weights);
+        weights.requireFit(path.toString(), config);
+        return decoder;
+    }
+
+    /** Files of the bare model leave out the first part of every name: "wte.weight". */
+    private static Map<String, StoredTensor> prefixed(Map<String, StoredTensor> tensors, Family.Names names) {
+        String embedding = names.embedding() + ".weight";
+        String base = embedding.substring(0, embedding.indexOf('.') + 1);
+        if (tensors.containsKey(embedding) || !tensors.containsKey(embedding.substring(base.length()))) {
+            return tensors;
+        }
+        Map<String, StoredTensor> out = new LinkedHashMap<>();
+        tensors.forEach((name, t) -> out.put(name.startsWith(names.head()) ? name : base + name, t));
+        return out;
+    }
+
+    /** Writes config.json, generation_config.json and safetensors (f32) into a folder that exists. */
+    public static void save(Decoder model, Path folder) {
+        requireMerged(model);
+        DecoderConfig c = model.config();
+        Map<String, Object> json = c.toJson(); // fails before anything is written if the config cannot be expressed
+        boolean turned = c.family().names().transposed();
+        List<TensorEntry> entries = new ArrayList<>();
+        for (ModelTensor t : ModelTensor.of(model)) {
+            boolean layer = t.name().startsWith(c.family().names().layers() + ".") && !t.vector();
+            entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
+        }
+        new SafetensorsWriter().write(folder, "model", entries, SHARD);
+        Json.write(folder.resolve("generation_config.json"), generationConfig(c));
+        Json.write(folder.resolve("config.json"), json);
+    }
+
+    private static Map<String, Object> generationConfig(DecoderConfig c) {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("_from_model_config", true);
+        json.put("bos_token_id", c.tokens().bos() < 0 ? null : c.tokens().bos());
+        json.put("eos_token_id", ConfigWriter.ids(c.tokens().eos()));
+        json.put("pad_token_id", c.tokens().pad() < 0 ? null : c.tokens().pad());
+        return json;
+    }
+
+    /**
+     * Writes a GGUF file.
+     *
+     * @param type F32, F16, BF16 or Q8_0; vectors are always F32
+     * @param more further metadata: the vocabulary
+     */
+    public static void saveGguf(Decoder model, Path file, DType type, Consumer<GgufWriter> more) {
+        requireMerged(model);
+        int number = GgufModel.fileType(type);
+        GgufWriter to = new GgufWriter().as(type);
+        GgufModel.write(model.config(), to);
+        to.put("general.file_type", number);
+        more.accept(to);
+        to.write(file, GgufModel.entries(ModelTensor.of(model), model.config()));
+    }
+
+    /** What is plugged into a model is not in its tensors: saving it would lose it without a word. */
+    private static void requireMerged(Decoder model) {
+        model.walk((path, module) -> {
+            if (plugged(module)) {
+                throw new IllegalArgumentException("save: an adapter is plugged into " + path
+                        + "; merge it, or save the adapter by itself and take it off");
+            }
+        });
+    }
+
+    private static boolean plugged(Module module) {
+        return switch (module) {
+            case Linear l -> l.adapter() != anneal.nn.Adapter.NONE;
+            case Embedding e -> e.plug() != Embedding.Plug.NONE;
+            case anneal.nn.Attention a -> a.prefix() != null;
+            default -> false;
+        };
+    }
+
+    /** Makes a folder for a model; it must be new or empty. */
+    public static void requireEmpty(Path folder) {
+        try {
+            Files.createDirectories(folder);
+            String[] there = folder.toFile().list();
+            if (there != null && there.length > 0) {
+                throw new IllegalArgumentException(folder + " is not empty: it holds "
+                        + String.join(
+                                ", ", Arrays.stream(there).sorted().limit(5).toList()));
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + " cannot be made: " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+package anneal.model;
+
+import anneal.io.TensorEntry;
+import anneal.kernels.Matrix;
+import anneal.nn.Embedding;
+import anneal.nn.LayerNorm;
+import anneal.nn.Linear;
+import anneal.nn.Norm;
+import anneal.tensor.DType;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A tensor of a model that is about to be written; its numbers are widened when their turn comes.
+ *
+ * @param name "model.norm.weight"
+ * @param matrix the numbers [out, in]; a vector is one row
+ * @param vector true for a tensor of one dim
+ */
+record ModelTensor(String name, Matrix matrix, boolean vector) {
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** All tensors of a model, each once: a tied projection is not written. */
+    static List<ModelTensor> of(Decoder model) {
+        List<ModelTensor> all = new ArrayList<>();
+        model.walk((path, module) -> {
+            switch (module) {
+                case Linear l -> {
+                    if (!model.config().tied() || l != model.head()) {
+                        all.add(new ModelTensor(path + ".weight", l.weight().matrix(), false));
+                    }
+                    add(all, path + ".bias", l.bias());
+                }
+                case Embedding e ->
+                    all.add(new ModelTensor(path + ".weight", e.weight().matrix(), false));
+                case Norm n -> {
+                    add(all, path + ".weight", n.weight());
+                    add(all, path + ".bias", n instanceof LayerNorm ln ? ln.bias() : null);
+                }
+                default -> {}
+            }
+        });
+        return all;
+    }
+
+    private static void add(List<ModelTensor> all, String name, Tensor vector) {
+        if (vector != null) {
+            all.add(new ModelTensor(name, new anneal.kernels.F32Matrix(vector.buf(), 1, (int) vector.size()), true));
+        }
+    }
+
+    /** The tensor as f32, with row {@code order[i]} (of a vector: element) in place i; null = as it is. */
+    TensorEntry entry(String as, int[] order) {
+        int rows = vector ? matrix.cols() : matrix.rows();
+        long[] shape = vector ? new long[] {rows} : new long[] {rows, matrix.cols()};
+        return TensorEntry.lazy(as, DType.F32, shape, () -> vector ? elements(order) : floats(order, false));
+    }
+
+    /** The tensor as f32, standing as [in, out]. */
+    TensorEntry turned(String as) {
+        long[] shape = {matrix.cols(), matrix.rows()};
+        return TensorEntry.lazy(as, DType.F32, shape, () -> floats(null, true));
+    }
+
+    private MemorySegment elements(int[] order) {
+        int n = matrix.cols();
+        float[] row = new float[n];
+        matrix.widen(0, 0, n, row, 0);
+        MemorySegment to = Arena.ofAuto().allocate(4L * n, 64);
+        for (int i = 0; i < n; i++) {
+            to.set(FLOAT, 4L * i, row[order == null ? i : order[i]]);
+        }
+        return to;
+    }
+
+    private MemorySegment floats(int[] order, boolean turned) {
+        int rows = matrix.rows(), cols = matrix.cols();
+        MemorySegment to = Arena.ofAuto().allocate(Math.max(4, 4L * rows * cols), 64);
+        float[] row = new float[cols];
+        for (int i = 0; i < rows; i++) {
+            matrix.widen(order == null ? i : order[i], 0, cols, row, 0);
+            if (turned) {
+                for (int j = 0; j < cols; j++) {
+                    to.set(FLOAT, 4L * ((long) j * rows + i), row[j]);
+                }
+            } else {
+                MemorySegment.copy(row, 0, to, FLOAT, 4L * i * cols, cols);
+            }
+        }
+        return to;
+    }
+}
