@@ -1,0 +1,83 @@
+package anneal.text.jinja;
+
+import java.time.Clock;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A compiled Jinja2 template; immutable, may be rendered by many threads.
+ *
+ * <p>Rendering gives what Jinja2 3.1 gives in transformers' environment. Left out: tags that read other files,
+ * {@code autoescape}, and the filters {@code filesizeformat}, {@code pprint}, {@code random}, {@code urlize},
+ * {@code wordwrap} and {@code xmlattr}.
+ */
+public final class Template {
+    private final Parser.Parsed parsed;
+    private final Limits limits;
+
+    private Template(Parser.Parsed parsed, Limits limits) {
+        this.parsed = parsed;
+        this.limits = limits;
+    }
+
+    /** Start and end (exclusive) in the rendered text, in UTF-16 units. */
+    public record Span(int start, int end) {}
+
+    /**
+     * A rendered template.
+     *
+     * @param text what it wrote
+     * @param generated what stood inside {@code {% generation %}} markers
+     * @param complete false if a marker's text went through a filter or variable, so that its place is not known
+     */
+    public record Rendering(String text, List<Span> generated, boolean complete) {}
+
+    /** Compiles with {@link Limits#DEFAULT}; a syntax error is an {@link IllegalArgumentException} naming the line. */
+    public static Template parse(String source) {
+        return parse(source, Limits.DEFAULT);
+    }
+
+    /** Compiles {@code source}; a syntax error is an {@link IllegalArgumentException} naming the line. */
+    public static Template parse(String source, Limits limits) {
+        return new Template(Parser.parse(source, limits.depth()), limits);
+    }
+
+    /** True if the template has {@code {% generation %}} markers. */
+    public boolean marksGeneration() {
+        return parsed.marksGeneration();
+    }
+
+    /** The rendered text, with the system's clock for {@code strftime_now}. */
+    public String render(Map<String, ?> variables) {
+        return render(variables, Clock.systemDefaultZone()).text();
+    }
+
+    /**
+     * Renders with these variables: strings, numbers, booleans, lists, maps and null.
+     *
+     * @throws IllegalArgumentException with the template's own sentence if it calls {@code raise_exception}, else with
+     *     the line and what is wrong there: a limit exceeded, an undefined value used, a wrong type
+     */
+    public Rendering render(Map<String, ?> variables, Clock clock) {
+        Scope globals = Globals.scope();
+        variables.forEach((name, value) -> globals.set(name, Values.fromJava(value)));
+        try {
+            return Budget.within(limits, () -> run(globals, clock));
+        } catch (RuntimeException e) {
+            throw e;
+        } catch (Exception e) {
+            throw new AssertionError("rendering throws unchecked exceptions only", e);
+        }
+    }
+
+    private Rendering run(Scope globals, Clock clock) {
+        Evaluator evaluator = new Evaluator(clock);
+        try {
+            return evaluator.render(parsed.body(), new Scope(globals));
+        } catch (TemplateError e) {
+            throw e.at(evaluator.line());
+        } catch (StackOverflowError e) {
+            throw TemplateError.of("values are nested too deep").at(evaluator.line());
+        }
+    }
+}
