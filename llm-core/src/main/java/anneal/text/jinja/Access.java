@@ -61,7 +61,7 @@ final class Access {
     }
 
     /** Methods and attributes, without items. */
-    private static Object ownAttribute(Object object, String name) {
+    static Object ownAttribute(Object object, String name) {
         if (name.startsWith("_")) {
             return unsafe(object, name);
         }
@@ -100,7 +100,7 @@ final class Access {
         String what = object == null ? "None" : Values.typeName(object) + " object";
         return new Values.Undefined(
                 index instanceof String name
-                        ? (object == null ? what : "'" + what + "'") + " has no attribute " + Repr.repr(name)
+                        ? "'" + what + "' has no attribute " + Repr.repr(name)
                         : what + " has no element " + Repr.repr(index));
     }
 

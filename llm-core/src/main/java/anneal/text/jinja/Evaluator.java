@@ -202,7 +202,11 @@ final class Evaluator {
                 namespace.set(ns.attribute(), value);
             }
             case TupleTarget tuple -> {
-                List<Object> items = Values.iterate(Values.defined(value));
+                Values.defined(value);
+                if (!Values.isIterable(value)) {
+                    throw TemplateError.of("cannot unpack non-iterable " + Values.typeName(value) + " object");
+                }
+                List<Object> items = Values.iterate(value);
                 int want = tuple.items().size();
                 if (items.size() != want) {
                     throw TemplateError.of(
@@ -268,9 +272,7 @@ final class Evaluator {
     private Object dict(DictExpr dict, Scope scope) {
         Map<Object, Object> map = new LinkedHashMap<>();
         for (int i = 0; i < dict.keys().size(); i++) {
-            map.put(
-                    Values.key(eval(dict.keys().get(i), scope)),
-                    eval(dict.values().get(i), scope));
+            Values.put(map, eval(dict.keys().get(i), scope), eval(dict.values().get(i), scope));
         }
         return map;
     }

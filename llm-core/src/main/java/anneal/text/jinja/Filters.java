@@ -64,7 +64,7 @@ final class Filters {
         FILTERS.put("float", (ev, v, a) -> toFloat(v, a.get(0, "default", 0.0)));
         FILTERS.put("abs", (ev, v, a) -> abs(v));
         FILTERS.put("round", (ev, v, a) -> round(v, a.integer(0, "precision", 0), a.string(1, "method", "common")));
-        FILTERS.put("attr", (ev, v, a) -> Access.attribute(v, a.requiredString(0, "name")));
+        FILTERS.put("attr", (ev, v, a) -> Access.ownAttribute(Values.defined(v), a.requiredString(0, "name")));
         FILTERS.put("items", (ev, v, a) -> items(v));
         FILTERS.putAll(SequenceFilters.all());
     }

@@ -63,7 +63,7 @@ final class Globals {
                     throw TemplateError.of(
                             "dictionary update sequence element has length " + kv.size() + "; 2 is required");
                 }
-                map.put(Values.key(kv.get(0)), kv.get(1));
+                Values.put(map, kv.get(0), kv.get(1));
             }
         }
         map.putAll(args.named());

@@ -212,8 +212,7 @@ final class Lexer {
                 return new Token(Kind.OPERATOR, operator, null, line);
             }
         }
-        throw TemplateError.of("unexpected character " + Repr.repr(String.valueOf(c)))
-                .at(line);
+        throw TemplateError.of("unexpected character '" + c + "'").at(line);
     }
 
     private Token number() {

@@ -37,7 +37,7 @@ record Token(Kind kind, String text, Object value, int line) {
             case VARIABLE_END -> "'}}'";
             case BLOCK_END -> "'%}'";
             case DATA, VARIABLE_BEGIN, BLOCK_BEGIN -> "template text";
-            case STRING -> "string " + Repr.repr(text);
+            case STRING -> "string '" + text + "'";
             default -> "'" + text + "'";
         };
     }

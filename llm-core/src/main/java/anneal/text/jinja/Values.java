@@ -248,6 +248,11 @@ final class Values {
         return map.containsKey(findKey(map, key));
     }
 
+    /** {@code map[key] = value}: an equal key stays as it was first written. */
+    static void put(Map<Object, Object> map, Object key, Object value) {
+        map.put(findKey(map, key), value);
+    }
+
     private static Object findKey(Map<?, ?> map, Object key) {
         key(key);
         if (!map.containsKey(key) && Num.isNumber(key)) {
