@@ -1,9 +1,13 @@
 package anneal.io;
 
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.InputCoercionException;
 import com.fasterxml.jackson.databind.DeserializationContext;
 import com.fasterxml.jackson.databind.JsonDeserializer;
 import com.fasterxml.jackson.databind.JsonMappingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.deser.DeserializationProblemHandler;
 import com.fasterxml.jackson.databind.exc.InvalidTypeIdException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
@@ -13,14 +17,18 @@ import java.io.IOException;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** JSON objects to records, with Jackson's complaints put into our one sentence. */
 final class JsonRecords {
     private static final Logger LOG = LoggerFactory.getLogger(Json.class);
+
+    private static final Object ABSENT = new Object();
 
     private JsonRecords() {}
 
@@ -30,7 +38,7 @@ final class JsonRecords {
             reader = reader.withHandler(new Warn(object.where()));
         }
         try {
-            return reader.readValue(Json.MAPPER.<com.fasterxml.jackson.databind.JsonNode>valueToTree(object.map()));
+            return reader.readValue(Json.MAPPER.<JsonNode>valueToTree(object.map()));
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(sentence(object, e), e);
         } catch (IOException e) { // from a tree on the heap: cannot happen
@@ -46,24 +54,28 @@ final class JsonRecords {
         return switch (mapping) {
             case UnrecognizedPropertyException u -> {
                 List<JsonMappingException.Reference> path = u.getPath();
-                String outer = path(path.subList(0, path.size() - 1));
-                String where = outer.isEmpty() ? object.where() : object.where() + ": " + outer;
+                String where = at(object, path(path.subList(0, path.size() - 1)));
                 yield JsonObject.unknown(where, u.getPropertyName(), names(u.getKnownPropertyIds()));
             }
             case ValueInstantiationException v ->
                 object.where() + (key.isEmpty() ? "" : ": " + key) + ": " + rootMessage(v);
             case InvalidTypeIdException t -> invalidType(object, t, key);
             case MismatchedInputException m -> mismatch(object, m, key);
-            default -> object.where() + (key.isEmpty() ? "" : ": key \"" + key + "\"") + ": " + Json.problem(e);
+            default ->
+                mapping.getCause() instanceof InputCoercionException c
+                        ? wrongType(object, c.getTargetType(), valueAt(object.map(), mapping.getPath()), key)
+                        : object.where() + (key.isEmpty() ? "" : ": key \"" + key + "\"") + ": " + Json.problem(e);
         };
     }
 
     private static String mismatch(JsonObject object, MismatchedInputException e, String key) {
         Object value = valueAt(object.map(), e.getPath());
-        Class<?> target = e.getTargetType();
-        if (value == ABSENT) {
-            return object.where() + ": key \"" + key + "\" is missing";
-        }
+        return value == ABSENT
+                ? misspelt(object, e.getPath()).orElse(object.where() + ": key \"" + key + "\" is missing")
+                : wrongType(object, e.getTargetType(), value, key);
+    }
+
+    private static String wrongType(JsonObject object, Class<?> target, Object value, String key) {
         String near = target != null && target.isEnum() && value instanceof String s
                 ? Json.nearest(s, constants(target))
                         .map(n -> "; the nearest is \"" + n + "\"")
@@ -71,6 +83,30 @@ final class JsonRecords {
                 : "";
         return object.where() + (key.isEmpty() ? "" : ": key \"" + key + "\"") + " must be " + expected(target)
                 + " but is " + JsonObject.describe(value) + near;
+    }
+
+    /** Where a key is missing, a key that the record does not have is the better explanation: a slip of the pen. */
+    private static Optional<String> misspelt(JsonObject object, List<JsonMappingException.Reference> path) {
+        List<JsonMappingException.Reference> outer = path.subList(0, path.size() - 1);
+        Class<?> type = path.getLast().getFrom() instanceof Class<?> c
+                ? c
+                : path.getLast().getFrom().getClass();
+        if (!type.isRecord() || !(valueAt(object.map(), outer) instanceof Map<?, ?> there)) {
+            return Optional.empty();
+        }
+        List<String> known = Arrays.stream(type.getRecordComponents())
+                .map(c -> PropertyNamingStrategies.SnakeCaseStrategy.INSTANCE.translate(c.getName()))
+                .toList();
+        boolean typed = SealedTypes.sealedAbove(type) != null;
+        return there.keySet().stream()
+                .map(String::valueOf)
+                .filter(name -> !known.contains(name) && !(typed && name.equals("type")))
+                .findFirst()
+                .map(name -> JsonObject.unknown(at(object, path(outer)), name, known));
+    }
+
+    private static String at(JsonObject object, String outer) {
+        return outer.isEmpty() ? object.where() : object.where() + ": " + outer;
     }
 
     private static String invalidType(JsonObject object, InvalidTypeIdException e, String key) {
@@ -111,11 +147,9 @@ final class JsonRecords {
 
     private static List<String> constants(Class<?> type) {
         return Arrays.stream(type.getEnumConstants())
-                .map(c -> ((Enum<?>) c).name())
+                .map(c -> ((Enum<?>) c).name().toLowerCase(Locale.ROOT))
                 .toList();
     }
-
-    private static final Object ABSENT = new Object();
 
     private static Object valueAt(Object value, List<JsonMappingException.Reference> path) {
         for (JsonMappingException.Reference step : path) {
@@ -165,7 +199,7 @@ final class JsonRecords {
         @Override
         public boolean handleUnknownProperty(
                 DeserializationContext context,
-                com.fasterxml.jackson.core.JsonParser parser,
+                JsonParser parser,
                 JsonDeserializer<?> deserializer,
                 Object beanOrClass,
                 String name)

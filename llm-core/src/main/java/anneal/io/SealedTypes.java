@@ -22,7 +22,7 @@ final class SealedTypes extends JacksonAnnotationIntrospector {
         JsonTypeInfo.Value said = super.findPolymorphicTypeInfo(config, annotated);
         if (said == null && annotated instanceof AnnotatedClass && sealedAbove(annotated.getRawType()) != null) {
             return JsonTypeInfo.Value.construct(
-                    JsonTypeInfo.Id.NAME, JsonTypeInfo.As.PROPERTY, "type", null, false, true);
+                    JsonTypeInfo.Id.NAME, JsonTypeInfo.As.PROPERTY, "type", null, false, false);
         }
         return said;
     }
