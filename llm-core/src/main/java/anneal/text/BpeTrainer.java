@@ -1,9 +1,9 @@
 package anneal.text;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SequencedSet;
 
@@ -137,7 +137,7 @@ public final class BpeTrainer {
         return OptionalInt.of(id);
     }
 
-    private ObjectNode json() {
+    private Map<String, Object> json() {
         return ByteLevelJson.of(null, pattern == WordPattern.GPT2 ? List.of() : List.of(pattern.regex()), false);
     }
 }

@@ -1,8 +1,8 @@
 package anneal.text;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /** The tokenizer.json of a byte-level BPE, without vocabulary, merges and added tokens. */
 final class ByteLevelJson {
@@ -13,63 +13,64 @@ final class ByteLevelJson {
      * @param cuts patterns that cut words, one inside the other; none: GPT-2's
      * @param wholeWords words that are tokens stay whole
      */
-    static ObjectNode of(String normalizer, List<String> cuts, boolean wholeWords) {
-        ObjectNode json = shell(normalizer, wholeWords);
-        ObjectNode byteLevel = byteLevel(false, cuts.isEmpty());
-        if (cuts.isEmpty()) {
-            json.set("pre_tokenizer", byteLevel);
-        } else {
-            ArrayNode steps = sequence(json);
-            for (String regex : cuts) {
-                ObjectNode step = steps.addObject().put("type", "Split");
-                step.putObject("pattern").put("Regex", regex);
-                step.put("behavior", "Isolated").put("invert", false);
-            }
-            steps.add(byteLevel);
+    static Map<String, Object> of(String normalizer, List<String> cuts, boolean wholeWords) {
+        List<Object> steps = new ArrayList<>();
+        for (String regex : cuts) {
+            Map<String, Object> pattern = JsonFields.object("Regex", regex);
+            steps.add(JsonFields.object("type", "Split", "pattern", pattern, "behavior", "Isolated", "invert", false));
         }
-        return json;
+        Map<String, Object> byteLevel = byteLevel(false, cuts.isEmpty());
+        steps.add(byteLevel);
+        return shell(normalizer, cuts.isEmpty() ? byteLevel : sequence(steps), wholeWords);
     }
 
     /** Each digit apart, then GPT-2's words. */
-    static ObjectNode digitsApart() {
-        ObjectNode json = shell(null, false);
-        ArrayNode steps = sequence(json);
-        steps.addObject().put("type", "Digits").put("individual_digits", true);
-        steps.add(byteLevel(false, true));
-        return json;
+    static Map<String, Object> digitsApart() {
+        Map<String, Object> digits = JsonFields.object("type", "Digits", "individual_digits", true);
+        return shell(null, sequence(List.of(digits, byteLevel(false, true))), false);
     }
 
-    private static ArrayNode sequence(ObjectNode json) {
-        return json.putObject("pre_tokenizer").put("type", "Sequence").putArray("pretokenizers");
+    private static Map<String, Object> sequence(List<Object> steps) {
+        return JsonFields.object("type", "Sequence", "pretokenizers", steps);
     }
 
-    private static ObjectNode shell(String normalizer, boolean wholeWords) {
-        ObjectNode json = TokenizerJson.MAPPER.createObjectNode();
-        if (normalizer == null) {
-            json.putNull("normalizer");
-        } else {
-            json.putObject("normalizer").put("type", normalizer);
-        }
-        json.putNull("post_processor");
-        json.set("decoder", byteLevel(true, true));
-        json.putObject("model")
-                .put("type", "BPE")
-                .putNull("dropout")
-                .putNull("unk_token")
-                .putNull("continuing_subword_prefix")
-                .putNull("end_of_word_suffix")
-                .put("fuse_unk", false)
-                .put("byte_fallback", false)
-                .put("ignore_merges", wholeWords);
-        return json;
+    private static Map<String, Object> shell(String normalizer, Map<String, Object> preTokenizer, boolean wholeWords) {
+        return JsonFields.object(
+                "normalizer",
+                normalizer == null ? null : JsonFields.object("type", normalizer),
+                "pre_tokenizer",
+                preTokenizer,
+                "post_processor",
+                null,
+                "decoder",
+                byteLevel(true, true),
+                "model",
+                model(null, false, false, wholeWords));
     }
 
-    private static ObjectNode byteLevel(boolean prefix, boolean regex) {
-        return TokenizerJson.MAPPER
-                .createObjectNode()
-                .put("type", "ByteLevel")
-                .put("add_prefix_space", prefix)
-                .put("trim_offsets", true)
-                .put("use_regex", regex);
+    /** The model's settings. */
+    static Map<String, Object> model(String unknown, boolean fuseUnknown, boolean byteFallback, boolean wholeWords) {
+        return JsonFields.object(
+                "type",
+                "BPE",
+                "dropout",
+                null,
+                "unk_token",
+                unknown,
+                "continuing_subword_prefix",
+                null,
+                "end_of_word_suffix",
+                null,
+                "fuse_unk",
+                fuseUnknown,
+                "byte_fallback",
+                byteFallback,
+                "ignore_merges",
+                wholeWords);
+    }
+
+    private static Map<String, Object> byteLevel(boolean prefix, boolean regex) {
+        return JsonFields.object(
+                "type", "ByteLevel", "add_prefix_space", prefix, "trim_offsets", true, "use_regex", regex);
     }
 }

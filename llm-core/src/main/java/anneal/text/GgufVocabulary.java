@@ -2,7 +2,6 @@ package anneal.text;
 
 import anneal.text.SentencePieceModel.Piece;
 import anneal.text.SentencePieceModel.Type;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.reflect.Array;
 import java.util.ArrayList;
 import java.util.List;
@@ -81,7 +80,7 @@ final class GgufVocabulary {
     }
 
     /** The tokenizer.json that says the same. */
-    private static ObjectNode json(String pre) {
+    private static Map<String, Object> json(String pre) {
         return switch (pre) {
             case "gpt-2", "phi-2", "mpt", "olmo", "jais" -> ByteLevelJson.of(null, List.of(), false);
             case "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone" -> ByteLevelJson.digitsApart();

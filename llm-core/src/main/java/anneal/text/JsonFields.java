@@ -1,123 +1,111 @@
 package anneal.text;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import java.util.ArrayList;
+import anneal.io.JsonObject;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
-/** Reads a JSON object key by key; a wrong type, a missing key or one that nobody read is an error that names it. */
+/** A {@link JsonObject} that remembers which keys were read: one that nobody understood is an error. */
 final class JsonFields {
-    private final String file;
-    private final String path;
-    private final JsonNode node;
+    private final JsonObject object;
     private final Set<String> read = new HashSet<>();
 
-    private JsonFields(String file, String path, JsonNode node) {
-        this.file = file;
-        this.path = path;
-        this.node = node;
+    JsonFields(JsonObject object) {
+        this.object = object;
     }
 
-    /** @param file named in errors */
-    static JsonFields of(String file, JsonNode node) {
-        return new JsonFields(file, "", node).checked();
-    }
-
-    private JsonFields checked() {
-        if (!node.isObject()) {
-            throw new IllegalArgumentException(
-                    file + ": " + (path.isEmpty() ? "the top level" : path) + " must be an object, not " + kind(node));
+    /** An object in the order of the arguments, key and value in turn; values may be null. */
+    static Map<String, Object> object(Object... keysAndValues) {
+        Map<String, Object> map = new LinkedHashMap<>();
+        for (int i = 0; i < keysAndValues.length; i += 2) {
+            map.put((String) keysAndValues[i], keysAndValues[i + 1]);
         }
-        return this;
+        return map;
     }
 
-    String file() {
-        return file;
+    /** Where this stands: the beginning of every message. */
+    String where() {
+        return object.where();
     }
 
-    IllegalArgumentException error(String key, String what) {
-        return new IllegalArgumentException(file + ": " + path(key) + " " + what);
+    /** {@code key} must be {@code rule} but is not. */
+    IllegalArgumentException error(String key, String rule) {
+        return object.error(key, rule);
     }
 
-    private String path(String key) {
-        return path.isEmpty() ? key : path + "." + key;
-    }
-
-    /** The value, or null if it is missing or null. */
-    private JsonNode get(String key) {
+    boolean has(String key) {
         read.add(key);
-        JsonNode v = node.get(key);
-        return v == null || v.isNull() ? null : v;
+        return object.has(key);
     }
 
-    JsonNode node(String key) {
-        JsonNode v = get(key);
-        if (v == null) {
-            throw error(key, "is missing");
-        }
-        return v;
+    Object get(String key) {
+        read.add(key);
+        return object.get(key);
     }
 
     String text(String key) {
-        JsonNode v = node(key);
-        if (!v.isTextual()) {
-            throw error(key, "must be a string, not " + kind(v));
-        }
-        return v.textValue();
+        read.add(key);
+        return object.string(key);
     }
 
-    String text(String key, String otherwise) {
-        return get(key) == null ? otherwise : text(key);
+    String text(String key, String absent) {
+        return has(key) ? text(key) : absent;
     }
 
-    boolean flag(String key, boolean otherwise) {
-        JsonNode v = get(key);
-        if (v == null) {
-            return otherwise;
+    /** A string of one UTF-16 unit. */
+    char character(String key, String absent) {
+        String s = text(key, absent);
+        if (s.length() != 1) {
+            throw error(key, "one character");
         }
-        if (!v.isBoolean()) {
-            throw error(key, "must be true or false, not " + kind(v));
-        }
-        return v.booleanValue();
+        return s.charAt(0);
     }
 
-    int number(String key, int otherwise) {
-        return get(key) == null ? otherwise : number(key);
+    boolean flag(String key, boolean absent) {
+        return has(key) ? object.flag(key) : absent;
     }
 
     int number(String key) {
-        JsonNode v = node(key);
-        if (!v.isIntegralNumber() || !v.canConvertToInt()) {
-            throw error(key, "must be an integer, not " + kind(v));
-        }
-        return v.intValue();
+        read.add(key);
+        return object.integer(key);
+    }
+
+    int number(String key, int absent) {
+        return has(key) ? number(key) : absent;
+    }
+
+    int[] numbers(String key) {
+        read.add(key);
+        return object.integers(key);
+    }
+
+    List<Object> list(String key) {
+        read.add(key);
+        return object.list(key);
     }
 
     /** The object under {@code key}, if it is there and not null. */
-    Optional<JsonFields> object(String key) {
-        JsonNode v = get(key);
-        return v == null ? Optional.empty() : Optional.of(new JsonFields(file, path(key), v).checked());
+    Optional<JsonFields> find(String key) {
+        return has(key) ? Optional.of(fields(key)) : Optional.empty();
     }
 
-    /** The objects in the array under {@code key}. */
-    List<JsonFields> objects(String key) {
-        JsonNode v = node(key);
-        if (!v.isArray()) {
-            throw error(key, "must be an array, not " + kind(v));
-        }
-        List<JsonFields> out = new ArrayList<>(v.size());
-        for (int i = 0; i < v.size(); i++) {
-            out.add(new JsonFields(file, path(key) + "[" + i + "]", v.get(i)).checked());
-        }
-        return out;
+    /** The object under {@code key}. */
+    JsonFields fields(String key) {
+        read.add(key);
+        return new JsonFields(object.object(key));
+    }
+
+    /** The objects in the list under {@code key}. */
+    List<JsonFields> each(String key) {
+        read.add(key);
+        return object.objects(key).stream().map(JsonFields::new).toList();
     }
 
     Set<String> keys() {
-        Set<String> keys = new java.util.LinkedHashSet<>();
-        node.fieldNames().forEachRemaining(keys::add);
-        return keys;
+        return object.keys();
     }
 
     /** These keys need no reading: they change nothing here. */
@@ -128,19 +116,6 @@ final class JsonFields {
 
     /** Call when all keys that mean something were read. */
     void done() {
-        for (String key : keys()) {
-            if (!read.contains(key)) {
-                throw error(key, "is not understood");
-            }
-        }
-    }
-
-    static String kind(JsonNode v) {
-        return switch (v.getNodeType()) {
-            case ARRAY -> "an array";
-            case OBJECT -> "an object";
-            case STRING -> "the string \"" + v.textValue() + "\"";
-            default -> v.toString();
-        };
+        object.requireKnown(read);
     }
 }

@@ -2,8 +2,6 @@ package anneal.text;
 
 import anneal.text.SentencePieceModel.Piece;
 import anneal.text.SentencePieceModel.Type;
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
@@ -122,11 +120,16 @@ final class SentencePieceBpe {
         TokenDecoder.Leading leading = leading(s.normalizer);
         var decoder = new TokenDecoder.Rules(
                 false, s.byteFallback, List.of(t -> t.replace(SentencePieceNormalizer.BLANK, ' ')), leading, "");
+        float[] scores = new float[tokens.length];
+        for (int id = 0; id < scores.length; id++) {
+            scores[id] = s.pieces.get(id).score();
+        }
         int[] flat = kept.stream().flatMapToInt(java.util.Arrays::stream).toArray();
         TokenizerParts parts = new TokenizerParts(
                 json(s),
                 vocabulary,
                 model,
+                scores,
                 flat,
                 List.copyOf(added),
                 new Normalizer.SentencePiece(s.normalizer),
@@ -195,67 +198,61 @@ final class SentencePieceBpe {
     }
 
     /** The same tokenizer in tokenizer.json's words, for saving. */
-    private static ObjectNode json(Spec s) {
-        ObjectNode json = TokenizerJson.MAPPER.createObjectNode();
-        json.put("version", "1.0").putNull("truncation").putNull("padding");
+    private static Map<String, Object> json(Spec s) {
         String blank = s.normalizer.escapeBlanks() ? String.valueOf(SentencePieceNormalizer.BLANK) : " ";
-        ObjectNode normalizer = json.putObject("normalizer").put("type", "Sequence");
-        ArrayNode steps = normalizer.putArray("normalizers");
+        PreTokenizer.Metaspace.Scheme prefix = s.normalizer.prefix();
+        List<Object> steps = new ArrayList<>();
         if (s.charsMap.length > 0) {
-            steps.addObject()
-                    .put("type", "Precompiled")
-                    .put("precompiled_charsmap", Base64.getEncoder().encodeToString(s.charsMap));
+            String map = Base64.getEncoder().encodeToString(s.charsMap);
+            steps.add(JsonFields.object("type", "Precompiled", "precompiled_charsmap", map));
         }
         if (s.normalizer.removeExtraBlanks()) {
-            steps.addObject().put("type", "Strip").put("strip_left", true).put("strip_right", true);
-            ObjectNode runs = steps.addObject().put("type", "Replace");
-            runs.putObject("pattern").put("Regex", " {2,}");
-            runs.put("content", " ");
+            steps.add(JsonFields.object("type", "Strip", "strip_left", true, "strip_right", true));
+            steps.add(replace(JsonFields.object("Regex", " {2,}"), " "));
         }
-        json.putNull("pre_tokenizer");
-        switch (s.normalizer.prefix()) {
-            case ALWAYS -> steps.addObject().put("type", "Prepend").put("prepend", blank);
-            case FIRST ->
-                json.putObject("pre_tokenizer")
-                        .put("type", "Metaspace")
-                        .put("replacement", blank)
-                        .put("prepend_scheme", "first")
-                        .put("split", false);
-            case NEVER -> {}
+        Map<String, Object> pre = null;
+        if (prefix == PreTokenizer.Metaspace.Scheme.FIRST) {
+            pre = JsonFields.object(
+                    "type", "Metaspace", "replacement", blank, "prepend_scheme", "first", "split", false);
+        } else {
+            if (prefix == PreTokenizer.Metaspace.Scheme.ALWAYS) {
+                steps.add(JsonFields.object("type", "Prepend", "prepend", blank));
+            }
+            steps.add(replace(JsonFields.object("String", " "), blank));
         }
-        if (s.normalizer.prefix() != PreTokenizer.Metaspace.Scheme.FIRST) {
-            replace(steps.addObject(), " ", blank);
-        }
-        json.putNull("post_processor");
-        ArrayNode decoders = json.putObject("decoder").put("type", "Sequence").putArray("decoders");
-        replace(decoders.addObject(), blank, " ");
-        if (s.byteFallback) {
-            decoders.addObject().put("type", "ByteFallback");
-        }
-        decoders.addObject().put("type", "Fuse");
-        if (leading(s.normalizer).most() > 0) {
-            decoders.addObject()
-                    .put("type", "Strip")
-                    .put("content", " ")
-                    .put("start", 1)
-                    .put("stop", 0);
-        }
-        ObjectNode model = json.putObject("model").put("type", "BPE").putNull("dropout");
-        s.markers
-                .unknown()
-                .ifPresentOrElse(
-                        id -> model.put("unk_token", s.pieces.get(id).text()), () -> model.putNull("unk_token"));
-        model.putNull("continuing_subword_prefix")
-                .putNull("end_of_word_suffix")
-                .put("fuse_unk", true)
-                .put("byte_fallback", s.byteFallback)
-                .put("ignore_merges", false);
-        return json;
+        return JsonFields.object(
+                "normalizer",
+                JsonFields.object("type", "Sequence", "normalizers", steps),
+                "pre_tokenizer",
+                pre,
+                "post_processor",
+                null,
+                "decoder",
+                JsonFields.object("type", "Sequence", "decoders", decoders(s, blank)),
+                "model",
+                ByteLevelJson.model(unknownToken(s), true, s.byteFallback, false));
     }
 
-    private static void replace(ObjectNode step, String what, String by) {
-        step.put("type", "Replace");
-        step.putObject("pattern").put("String", what);
-        step.put("content", by);
+    private static List<Object> decoders(Spec s, String blank) {
+        List<Object> steps = new ArrayList<>();
+        steps.add(replace(JsonFields.object("String", blank), " "));
+        if (s.byteFallback) {
+            steps.add(JsonFields.object("type", "ByteFallback"));
+        }
+        steps.add(JsonFields.object("type", "Fuse"));
+        if (leading(s.normalizer).most() > 0) {
+            steps.add(JsonFields.object("type", "Strip", "content", " ", "start", 1, "stop", 0));
+        }
+        return steps;
+    }
+
+    private static String unknownToken(Spec s) {
+        return s.markers.unknown().isPresent()
+                ? s.pieces.get(s.markers.unknown().getAsInt()).text()
+                : null;
+    }
+
+    private static Map<String, Object> replace(Map<String, Object> pattern, String content) {
+        return JsonFields.object("type", "Replace", "pattern", pattern, "content", content);
     }
 }

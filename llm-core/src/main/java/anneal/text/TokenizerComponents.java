@@ -1,8 +1,8 @@
 package anneal.text;
 
 import anneal.text.TokenDecoder.Leading;
-import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.function.Function;
@@ -17,7 +17,7 @@ final class TokenizerComponents {
     static Normalizer normalizer(JsonFields f) {
         Normalizer n = switch (f.text("type")) {
             case "Sequence" ->
-                new Normalizer.Sequence(f.objects("normalizers").stream()
+                new Normalizer.Sequence(f.each("normalizers").stream()
                         .map(TokenizerComponents::normalizer)
                         .toList());
             case "NFC" -> new Normalizer.UnicodeForm(java.text.Normalizer.Form.NFC);
@@ -32,7 +32,7 @@ final class TokenizerComponents {
             case "Precompiled" ->
                 new Normalizer.SentencePiece(new SentencePieceNormalizer(
                         charsMap(f, "precompiled_charsmap"), PreTokenizer.Metaspace.Scheme.NEVER, false, false));
-            default -> throw f.error("type", "\"" + f.text("type") + "\" is no known normalizer");
+            default -> throw f.error("type", "a known normalizer");
         };
         f.done();
         return n;
@@ -43,9 +43,9 @@ final class TokenizerComponents {
         try {
             blob = Base64.getDecoder().decode(f.text(key));
         } catch (IllegalArgumentException e) {
-            throw f.error(key, "is not base64");
+            throw f.error(key, "base64");
         }
-        return blob.length == 0 ? null : new CharsMap(blob, f.file() + ": " + key);
+        return blob.length == 0 ? null : new CharsMap(blob, f.where() + ": " + key);
     }
 
     static PreTokenizer preTokenizer(JsonFields f) {
@@ -63,7 +63,7 @@ final class TokenizerComponents {
             case "CharDelimiterSplit" ->
                 regex(Pattern.quote(f.text("delimiter")), PreTokenizer.Behavior.REMOVED, false);
             case "Punctuation" -> regex("[\\p{P}\\p{Punct}]", behavior(f), false);
-            default -> throw f.error("type", "\"" + f.text("type") + "\" is no known pre_tokenizer");
+            default -> throw f.error("type", "a known pre_tokenizer");
         };
         f.done();
         return p;
@@ -75,9 +75,9 @@ final class TokenizerComponents {
 
     private static PreTokenizer sequence(JsonFields f) {
         List<PreTokenizer> steps = new ArrayList<>();
-        for (JsonFields step : f.objects("pretokenizers")) {
+        for (JsonFields step : f.each("pretokenizers")) {
             if (!steps.isEmpty() && steps.getLast() instanceof PreTokenizer.ByteLevel) {
-                throw step.error("type", "comes after ByteLevel, which must be the last pre_tokenizer");
+                throw step.error("type", "before ByteLevel, the last pre_tokenizer,");
             }
             PreTokenizer p = preTokenizer(step);
             if (p instanceof PreTokenizer.Sequence inner) {
@@ -110,13 +110,13 @@ final class TokenizerComponents {
             case "MergedWithPrevious" -> PreTokenizer.Behavior.MERGED_WITH_PREVIOUS;
             case "MergedWithNext" -> PreTokenizer.Behavior.MERGED_WITH_NEXT;
             case "Contiguous" -> PreTokenizer.Behavior.CONTIGUOUS;
-            default -> throw f.error("behavior", "\"" + name + "\" is no known behavior");
+            default -> throw f.error("behavior", "a known behavior");
         };
     }
 
     /** {@code {"String": ...}} or {@code {"Regex": ...}} in Oniguruma's spelling. */
     private static Pattern pattern(JsonFields f) {
-        JsonFields p = f.object("pattern").orElseThrow(() -> f.error("pattern", "is missing"));
+        JsonFields p = f.fields("pattern");
         String literal = p.text("String", null);
         String regex = literal == null ? p.text("Regex") : Pattern.quote(literal);
         p.done();
@@ -128,17 +128,13 @@ final class TokenizerComponents {
             try {
                 return Pattern.compile(scripts, Pattern.UNICODE_CHARACTER_CLASS | Pattern.UNICODE_CASE);
             } catch (PatternSyntaxException again) {
-                throw p.error("Regex", "\"" + regex + "\" cannot be read: " + again.getDescription());
+                throw p.error("Regex", "a regular expression that can be read (" + again.getDescription() + ")");
             }
         }
     }
 
     private static char replacement(JsonFields f) {
-        String s = f.text("replacement", String.valueOf(SentencePieceNormalizer.BLANK));
-        if (s.length() != 1) {
-            throw f.error("replacement", "must be one character, not \"" + s + "\"");
-        }
-        return s.charAt(0);
+        return f.character("replacement", String.valueOf(SentencePieceNormalizer.BLANK));
     }
 
     private static PreTokenizer.Metaspace.Scheme scheme(JsonFields f) {
@@ -149,7 +145,7 @@ final class TokenizerComponents {
             case "always" -> PreTokenizer.Metaspace.Scheme.ALWAYS;
             case "first" -> PreTokenizer.Metaspace.Scheme.FIRST;
             case "never" -> PreTokenizer.Metaspace.Scheme.NEVER;
-            default -> throw f.error("prepend_scheme", "\"" + name + "\" is no known scheme");
+            default -> throw f.error("prepend_scheme", "always, first or never");
         };
     }
 
@@ -157,7 +153,7 @@ final class TokenizerComponents {
         PostProcessor p = switch (f.text("type")) {
             case "Sequence" -> {
                 PostProcessor all = PostProcessor.NONE;
-                for (JsonFields step : f.objects("processors")) {
+                for (JsonFields step : f.each("processors")) {
                     all = both(all, postProcessor(step));
                 }
                 yield all;
@@ -169,7 +165,7 @@ final class TokenizerComponents {
             case "TemplateProcessing" -> template(f);
             case "RobertaProcessing" -> new PostProcessor(marker(f, "cls"), marker(f, "sep"), trim(f));
             case "BertProcessing" -> new PostProcessor(marker(f, "cls"), marker(f, "sep"), PostProcessor.Trim.NONE);
-            default -> throw f.error("type", "\"" + f.text("type") + "\" is no known post_processor");
+            default -> throw f.error("type", "a known post_processor");
         };
         f.done();
         return p;
@@ -196,62 +192,44 @@ final class TokenizerComponents {
         return out;
     }
 
+    /** {@code [token, id]}. */
     private static int[] marker(JsonFields f, String key) {
-        JsonNode v = f.node(key);
-        if (!v.isArray() || v.size() != 2 || !v.get(1).canConvertToInt()) {
-            throw f.error(key, "must be [token, id], not " + JsonFields.kind(v));
+        List<Object> v = f.list(key);
+        if (v.size() != 2 || !(v.get(1) instanceof Integer id)) {
+            throw f.error(key, "[token, id]");
         }
-        return new int[] {v.get(1).intValue()};
+        return new int[] {id};
     }
 
     private static PostProcessor template(JsonFields f) {
         f.ignore("pair"); // one text at a time here
-        JsonFields special = f.object("special_tokens").orElse(null);
-        List<Integer> before = new ArrayList<>();
-        List<Integer> after = new ArrayList<>();
+        JsonFields special = f.fields("special_tokens");
+        List<int[]> before = new ArrayList<>();
+        List<int[]> after = new ArrayList<>();
         boolean seen = false;
-        for (JsonFields piece : f.objects("single")) {
-            var token = piece.object("SpecialToken");
-            if (token.isEmpty()) {
-                JsonFields sequence = piece.object("Sequence")
-                        .orElseThrow(() -> piece.error("Sequence", "or SpecialToken is missing"));
-                if (seen || !sequence.text("id").equals("A")) {
-                    throw sequence.error("id", "must be A, once");
-                }
-                seen = true;
-                sequence.ignore("type_id").done();
+        for (JsonFields piece : f.each("single")) {
+            if (piece.has("SpecialToken")) {
+                JsonFields token = piece.fields("SpecialToken").ignore("type_id");
+                (seen ? after : before).add(special.fields(token.text("id")).numbers("ids"));
+                token.done();
             } else {
-                String name = token.get().text("id");
-                token.get().ignore("type_id").done();
-                for (int id : templateIds(f, special, name)) {
-                    (seen ? after : before).add(id);
+                JsonFields sequence = piece.fields("Sequence").ignore("type_id");
+                if (seen || !sequence.text("id").equals("A")) {
+                    throw sequence.error("id", "A, once,");
                 }
+                sequence.done();
+                seen = true;
             }
             piece.done();
         }
         if (!seen) {
-            throw f.error("single", "has no Sequence A");
+            throw f.error("single", "a template with the sequence A");
         }
-        return new PostProcessor(
-                before.stream().mapToInt(Integer::intValue).toArray(),
-                after.stream().mapToInt(Integer::intValue).toArray(),
-                PostProcessor.Trim.NONE);
+        return new PostProcessor(flat(before), flat(after), PostProcessor.Trim.NONE);
     }
 
-    private static int[] templateIds(JsonFields f, JsonFields special, String name) {
-        JsonFields entry = special == null ? null : special.object(name).orElse(null);
-        if (entry == null) {
-            throw f.error("special_tokens", "lacks \"" + name + "\", which the template names");
-        }
-        JsonNode ids = entry.node("ids");
-        int[] out = new int[ids.size()];
-        for (int i = 0; i < out.length; i++) {
-            if (!ids.get(i).canConvertToInt()) {
-                throw entry.error("ids", "must be integers");
-            }
-            out[i] = ids.get(i).intValue();
-        }
-        return out;
+    private static int[] flat(List<int[]> lists) {
+        return lists.stream().flatMapToInt(Arrays::stream).toArray();
     }
 
     /** Without a decoder, tokens are joined by blanks. */
@@ -276,7 +254,7 @@ final class TokenizerComponents {
         void add(JsonFields f) {
             String type = f.text("type");
             switch (type) {
-                case "Sequence" -> f.objects("decoders").forEach(this::add);
+                case "Sequence" -> f.each("decoders").forEach(this::add);
                 case "ByteLevel" -> {
                     f.ignore("add_prefix_space", "trim_offsets", "use_regex"); // no part in decoding
                     byteLevel = true;
@@ -303,23 +281,19 @@ final class TokenizerComponents {
                     edits.add(t -> t.replace(replacement, ' '));
                 }
                 case "Strip" -> strip(f);
-                default -> throw f.error("type", "\"" + type + "\" is no known decoder");
+                default -> throw f.error("type", "a known decoder");
             }
             f.done();
         }
 
         private void strip(JsonFields f) {
-            String content = f.text("content");
+            char c = f.character("content", "");
             int start = f.number("start", 0);
             int stop = f.number("stop", 0);
-            if (content.length() != 1) {
-                throw f.error("content", "must be one character, not \"" + content + "\"");
-            }
-            char c = content.charAt(0);
             if (!fused) {
                 edits.add(t -> stripped(t, c, start, stop));
             } else if (stop != 0) {
-                throw f.error("stop", stop + " after Fuse is not supported: text is streamed, its end is not known");
+                throw f.error("stop", "0 after Fuse, since text is streamed and its end not known,");
             } else {
                 leading = new Leading(c, start, Leading.Where.TEXT);
             }
@@ -339,7 +313,7 @@ final class TokenizerComponents {
 
         private void perToken(JsonFields f) {
             if (fused) {
-                throw f.error("type", "comes after Fuse or ByteLevel: it would have to rewrite the whole text");
+                throw f.error("type", "before Fuse or ByteLevel, since after them it would rewrite the whole text,");
             }
         }
 
@@ -350,6 +324,6 @@ final class TokenizerComponents {
 
     /** Reads the component under {@code key} if there is one. */
     static <T> T optional(JsonFields f, String key, Function<JsonFields, T> reader, T otherwise) {
-        return f.object(key).map(reader).orElse(otherwise);
+        return f.find(key).map(reader).orElse(otherwise);
     }
 }

@@ -1,6 +1,7 @@
 package anneal.text;
 
-import com.fasterxml.jackson.databind.JsonNode;
+import anneal.io.Json;
+import anneal.io.JsonObject;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -22,7 +23,7 @@ import java.util.Set;
  * post-processor is. {@code clean_up_tokenization_spaces} is not followed: decoding gives back the text.
  */
 final class TokenizerFolder {
-    private static final String CONFIG = "tokenizer_config.json";
+    static final String CONFIG = "tokenizer_config.json";
     private static final String SPECIAL = "special_tokens_map.json";
     private static final List<String> ROLES =
             List.of("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token");
@@ -37,8 +38,8 @@ final class TokenizerFolder {
 
     private final Path dir;
     private final Path configFile;
-    private final JsonNode config;
-    private final JsonNode specialMap;
+    private final JsonObject config;
+    private final JsonObject specialMap;
     /** Spellings by role (bos_token, ...). */
     private final Map<String, String> roles = new LinkedHashMap<>();
 
@@ -55,16 +56,8 @@ final class TokenizerFolder {
     }
 
     /** The file's object, or an empty one if there is no such file. */
-    private static JsonNode object(Path file) {
-        if (!Files.exists(file)) {
-            return TokenizerJson.MAPPER.createObjectNode();
-        }
-        JsonNode node = TokenizerJson.parse(file);
-        if (!node.isObject()) {
-            throw new IllegalArgumentException(
-                    file + ": the top level must be an object, not " + JsonFields.kind(node));
-        }
-        return node;
+    private static JsonObject object(Path file) {
+        return Files.exists(file) ? Json.read(file) : new JsonObject(Map.of(), file.toString());
     }
 
     static TokenizerParts read(Path dir) {
@@ -100,48 +93,44 @@ final class TokenizerFolder {
 
     private void readRoles() {
         for (String role : ROLES) {
-            JsonNode v = config.hasNonNull(role) ? config.get(role) : specialMap.get(role);
-            if (v != null && !v.isNull()) {
-                roles.put(role, spelling(role, v));
+            JsonObject from = config.has(role) ? config : specialMap;
+            if (from.has(role)) {
+                roles.put(role, spelling(from, role, from.get(role)));
             }
         }
         for (String list : LISTS) {
-            JsonNode v = config.hasNonNull(list) ? config.get(list) : specialMap.get(list);
-            if (v != null && v.isContainerNode()) { // a list, or an object of named ones
-                v.forEach(t -> special.add(spelling(list, t)));
+            JsonObject from = config.has(list) ? config : specialMap;
+            Object v = from.map().get(list);
+            if (v instanceof Map<?, ?> named) { // newer files name them
+                named.values().forEach(t -> special.add(spelling(from, list, t)));
+            } else if (v != null) {
+                from.list(list).forEach(t -> special.add(spelling(from, list, t)));
             }
         }
     }
 
-    private String spelling(String key, JsonNode v) {
-        JsonNode text = v.isObject() ? v.get("content") : v;
-        if (text == null || !text.isTextual()) {
-            throw new IllegalArgumentException(
-                    configFile + ": " + key + " must be a string or an object with content, not " + JsonFields.kind(v));
+    /** A token is written as a string or as an object with its content. */
+    private static String spelling(JsonObject from, String key, Object v) {
+        if ((v instanceof Map<?, ?> m ? m.get("content") : v) instanceof String s && !s.isEmpty()) {
+            return s;
         }
-        return text.textValue();
+        throw from.error(key, "a token or an object with content");
     }
 
     private void readDeclared() {
-        JsonFields f = JsonFields.of(configFile.toString(), config);
-        JsonFields decoder = f.object("added_tokens_decoder").orElse(null);
-        if (decoder == null) {
-            return;
-        }
-        for (String key : decoder.keys()) {
-            int id;
-            try {
-                id = Integer.parseInt(key);
-            } catch (NumberFormatException e) {
-                throw decoder.error(key, "must be named by a token id");
+        new JsonFields(config).find("added_tokens_decoder").ifPresent(decoder -> {
+            for (String key : decoder.keys()) {
+                if (!key.matches("[0-9]{1,9}")) {
+                    throw decoder.error(key, "named by a token id");
+                }
+                AddedToken t = TokenizerJson.added(decoder.fields(key), Integer.parseInt(key));
+                declared.put(t.content(), t);
             }
-            AddedToken t = TokenizerJson.added(decoder.object(key).orElseThrow(), id);
-            declared.put(t.content(), t);
-        }
+        });
     }
 
-    private boolean flag(String key, boolean otherwise) {
-        return JsonFields.of(configFile.toString(), config).flag(key, otherwise);
+    private boolean flag(String key, boolean absent) {
+        return config.flag(key, absent);
     }
 
     private TokenizerParts finish(TokenizerParts parts, boolean fromJson) {
@@ -153,8 +142,8 @@ final class TokenizerFolder {
                 role("pad_token", p, old.pad()),
                 role("unk_token", p, old.unknown()));
         p = p.with(markers);
-        String tokenizerClass = config.path("tokenizer_class").asText("");
-        boolean flagged = config.hasNonNull("add_bos_token") || config.hasNonNull("add_eos_token");
+        String tokenizerClass = config.string("tokenizer_class", "");
+        boolean flagged = config.has("add_bos_token") || config.has("add_eos_token");
         if (fromJson && flagged && LLAMA_CLASSES.contains(tokenizerClass)) {
             int[] before = flag("add_bos_token", true) ? required("bos", markers.bos()) : new int[0];
             int[] after = flag("add_eos_token", false) ? required("eos", markers.eos()) : new int[0];
@@ -185,9 +174,6 @@ final class TokenizerFolder {
         named.addAll(special);
         boolean changed = false;
         for (String token : named) {
-            if (token.isEmpty()) {
-                throw new IllegalArgumentException(dir + ": a special token is the empty string");
-            }
             AddedToken before = added.get(token);
             if (before != null && before.special()) {
                 continue;
@@ -199,17 +185,6 @@ final class TokenizerFolder {
         if (!changed) {
             return p;
         }
-        List<AddedToken> all = List.copyOf(added.values());
-        return new TokenizerParts(
-                p.json(),
-                p.vocabulary().with(all, dir.toString()),
-                p.model(),
-                p.merges(),
-                all,
-                p.normalizer(),
-                p.preTokenizer(),
-                p.postProcessor(),
-                p.decoder(),
-                p.markers());
+        return p.with(List.copyOf(added.values()), dir.toString());
     }
 }

@@ -1,84 +1,65 @@
 package anneal.text;
 
-import com.fasterxml.jackson.core.JsonLocation;
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.json.JsonMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
+import anneal.io.Json;
+import anneal.io.JsonObject;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /** Reads Hugging Face's tokenizer.json. What is not understood is an error that names file and key. */
 final class TokenizerJson {
-    static final ObjectMapper MAPPER = JsonMapper.builder()
-            .enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION)
-            .build();
-
     private TokenizerJson() {}
-
-    /** The JSON of a file. */
-    static JsonNode parse(Path file) {
-        byte[] bytes;
-        try {
-            bytes = Files.readAllBytes(file);
-        } catch (NoSuchFileException e) {
-            throw new UncheckedIOException(file + ": no such file", e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read: " + e.getMessage(), e);
-        }
-        try {
-            JsonNode node = MAPPER.readTree(bytes);
-            if (node == null || node.isMissingNode()) {
-                throw new IllegalArgumentException(file + ": is empty, not JSON");
-            }
-            return node;
-        } catch (JsonProcessingException e) {
-            JsonLocation at = e.getLocation();
-            throw new IllegalArgumentException(
-                    file + ": not valid JSON at line " + (at == null ? 0 : at.getLineNr()) + ", column "
-                            + (at == null ? 0 : at.getColumnNr()) + ": " + e.getOriginalMessage(),
-                    e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file.toString(), e);
-        }
-    }
 
     /** @param extra added tokens that other files of the folder declare; they win over those of the same spelling */
     static TokenizerParts read(Path file, List<AddedToken> extra) {
-        JsonNode root = parse(file);
-        JsonFields f = JsonFields.of(file.toString(), root);
-        JsonFields model = f.object("model").orElseThrow(() -> f.error("model", "is missing"));
-        String type = model.text("type", "BPE");
-        if (!type.equals("BPE")) {
-            throw model.error("type", "\"" + type + "\" is not supported: only BPE is");
+        JsonFields f = new JsonFields(Json.read(file));
+        JsonFields model = f.fields("model");
+        if (!model.text("type", "BPE").equals("BPE")) {
+            throw model.error("type", "BPE, the only kind that is supported,");
         }
         Vocabulary vocabulary = vocabulary(model);
         int[] merges = merges(model, vocabulary);
-        Map<String, AddedToken> added = new java.util.LinkedHashMap<>();
-        if (root.hasNonNull("added_tokens")) {
-            for (JsonFields t : f.objects("added_tokens")) {
+        Map<String, AddedToken> added = new LinkedHashMap<>();
+        if (f.has("added_tokens")) {
+            for (JsonFields t : f.each("added_tokens")) {
                 AddedToken token = added(t, t.number("id"));
                 if (added.put(token.content(), token) != null) {
-                    throw t.error("content", "\"" + token.content() + "\" is added twice");
+                    throw t.error("content", "added once only");
                 }
             }
         }
-        extra.forEach(t -> added.put(t.content(), t));
-        ObjectNode json = (ObjectNode) root; // nobody else holds it
-        json.remove("added_tokens");
-        ((ObjectNode) json.get("model")).remove(List.of("vocab", "merges"));
+        for (AddedToken t : extra) {
+            AddedToken before = added.put(t.content(), t);
+            if (before != null && before.id() != t.id()) {
+                throw new IllegalArgumentException(file + ": added token \"" + t.content() + "\" has id " + before.id()
+                        + " but " + TokenizerFolder.CONFIG + " gives it " + t.id());
+            }
+        }
+        Map<String, Object> json = new LinkedHashMap<>();
+        for (String key : f.keys()) {
+            if (!key.equals("added_tokens")) {
+                json.put(key, key.equals("model") ? settings(model) : f.has(key) ? f.get(key) : null);
+            }
+        }
         return assemble(file.toString(), json, vocabulary, merges, List.copyOf(added.values()));
+    }
+
+    /** The model without its tokens. */
+    private static Map<String, Object> settings(JsonFields model) {
+        Map<String, Object> out = new LinkedHashMap<>();
+        for (String key : model.keys()) {
+            if (!key.equals("vocab") && !key.equals("merges")) {
+                out.put(key, model.has(key) ? model.get(key) : null);
+            }
+        }
+        return out;
     }
 
     /** One added token; {@code id} stands inside the object or is the key it hangs under. */
@@ -96,52 +77,48 @@ final class TokenizerJson {
     }
 
     private static Vocabulary vocabulary(JsonFields model) {
-        JsonFields vocab = model.object("vocab").orElseThrow(() -> model.error("vocab", "is missing"));
-        Map<String, Integer> ids = new HashMap<>();
+        JsonFields vocab = model.fields("vocab");
+        Map<String, Integer> ids = HashMap.newHashMap(vocab.keys().size());
         for (String token : vocab.keys()) {
             ids.put(token, vocab.number(token));
         }
-        return Vocabulary.of(ids, model.file());
+        return Vocabulary.of(ids, vocab.where());
     }
 
     /** Merges as {@code ["a", "b"]} or, in older files, {@code "a b"}. */
     private static int[] merges(JsonFields model, Vocabulary vocabulary) {
-        JsonNode list = model.node("merges");
-        if (!list.isArray()) {
-            throw model.error("merges", "must be an array, not " + JsonFields.kind(list));
-        }
+        List<Object> list = model.list("merges");
         int[] out = new int[2 * list.size()];
-        int n = 0;
-        for (JsonNode merge : list) {
-            String key = "merges[" + n / 2 + "]";
+        for (int i = 0; i < list.size(); i++) {
+            String key = "merges[" + i + "]";
             String left;
             String right;
-            if (merge.isTextual() && merge.textValue().indexOf(' ') > 0) {
-                String s = merge.textValue();
+            if (list.get(i) instanceof String s && s.indexOf(' ') > 0) {
                 left = s.substring(0, s.indexOf(' '));
                 right = s.substring(s.indexOf(' ') + 1);
-            } else if (merge.isArray()
-                    && merge.size() == 2
-                    && merge.get(0).isTextual()
-                    && merge.get(1).isTextual()) {
-                left = merge.get(0).textValue();
-                right = merge.get(1).textValue();
+            } else if (list.get(i) instanceof List<?> pair
+                    && pair.size() == 2
+                    && pair.get(0) instanceof String a
+                    && pair.get(1) instanceof String b) {
+                left = a;
+                right = b;
             } else {
-                throw model.error(key, "must be two tokens, not " + JsonFields.kind(merge));
+                throw new IllegalArgumentException(
+                        model.where() + ": " + key + " must be two tokens but is " + list.get(i));
             }
-            out[n++] = known(model.file(), "model." + key, left, vocabulary);
-            out[n++] = known(model.file(), "model." + key, right, vocabulary);
-            known(model.file(), "model." + key, left + right, vocabulary);
+            out[2 * i] = known(model.where(), key, left, vocabulary);
+            out[2 * i + 1] = known(model.where(), key, right, vocabulary);
+            known(model.where(), key, left + right, vocabulary);
         }
         return out;
     }
 
     /** The id of a token that a merge speaks of. */
-    static int known(String file, String key, String token, Vocabulary vocabulary) {
+    static int known(String where, String key, String token, Vocabulary vocabulary) {
         int id = vocabulary.id(token);
         if (id < 0) {
             throw new IllegalArgumentException(
-                    file + ": " + key + " refers to token \"" + token + "\", which is not in the vocabulary");
+                    where + ": " + key + " refers to token \"" + token + "\", which is not in the vocabulary");
         }
         return id;
     }
@@ -155,9 +132,9 @@ final class TokenizerJson {
      * @param merges left and right ids in rank order
      */
     static TokenizerParts assemble(
-            String file, ObjectNode json, Vocabulary modelVocabulary, int[] merges, List<AddedToken> added) {
-        JsonFields f = JsonFields.of(file, json);
-        JsonFields model = f.object("model").orElseThrow();
+            String file, Map<String, Object> json, Vocabulary modelVocabulary, int[] merges, List<AddedToken> added) {
+        JsonFields f = new JsonFields(new JsonObject(json, file));
+        JsonFields model = f.fields("model");
         Normalizer normalizer = TokenizerComponents.optional(f, "normalizer", TokenizerComponents::normalizer, null);
         PreTokenizer pre = TokenizerComponents.optional(f, "pre_tokenizer", TokenizerComponents::preTokenizer, null);
         PostProcessor post = TokenizerComponents.optional(
@@ -171,7 +148,17 @@ final class TokenizerJson {
         checkIds(file, post.before(), vocabulary);
         checkIds(file, post.after(), vocabulary);
         return new TokenizerParts(
-                json, vocabulary, bpe, merges, added, normalizer, pre, post, decoder, TokenizerParts.Markers.NONE);
+                json,
+                vocabulary,
+                bpe,
+                null,
+                merges,
+                added,
+                normalizer,
+                pre,
+                post,
+                decoder,
+                TokenizerParts.Markers.NONE);
     }
 
     private static void checkIds(String file, int[] ids, Vocabulary vocabulary) {
@@ -193,7 +180,7 @@ final class TokenizerJson {
         f.text("type", "BPE");
         for (String key : List.of("continuing_subword_prefix", "end_of_word_suffix")) {
             if (!f.text(key, "").isEmpty()) {
-                throw f.error(key, "\"" + f.text(key) + "\" is not supported");
+                throw f.error(key, "absent (it is not supported)");
             }
         }
         // Dropout is for training a model on varied cuts; encoding for use never drops merges.
@@ -202,7 +189,7 @@ final class TokenizerJson {
         BpeModel.Rules rules = new BpeModel.Rules(
                 byteLevel,
                 f.flag("byte_fallback", false),
-                unknown == null ? -1 : known(f.file(), "model.unk_token", unknown, vocabulary.with(added, f.file())),
+                unknown == null ? -1 : known(f.where(), "unk_token", unknown, vocabulary.with(added, f.where())),
                 f.flag("fuse_unk", false),
                 f.flag("ignore_merges", false));
         f.done();
@@ -249,52 +236,42 @@ final class TokenizerJson {
 
     /** The same tokenizer with other tokens put before and after. */
     static TokenizerParts withMarkers(TokenizerParts p, int[] before, int[] after) {
-        List<JsonNode> pieces = new ArrayList<>();
-        ObjectNode special = MAPPER.createObjectNode();
-        for (int id : before) {
-            pieces.add(specialPiece(p, id, special));
+        Map<String, Object> special = new LinkedHashMap<>();
+        for (int id :
+                IntStream.concat(Arrays.stream(before), Arrays.stream(after)).toArray()) {
+            String token = p.vocabulary().token(id);
+            special.put(token, JsonFields.object("id", token, "ids", List.of(id), "tokens", List.of(token)));
         }
-        ObjectNode text = MAPPER.createObjectNode();
-        text.putObject("Sequence").put("id", "A").put("type_id", 0);
-        pieces.add(text);
-        for (int id : after) {
-            pieces.add(specialPiece(p, id, special));
-        }
-        ObjectNode template = MAPPER.createObjectNode().put("type", "TemplateProcessing");
-        template.putArray("single").addAll(pieces);
-        var pair = template.putArray("pair").addAll(pieces);
-        for (JsonNode piece : pieces) {
-            ObjectNode second = piece.deepCopy();
-            ObjectNode inner = (ObjectNode) second.elements().next();
-            inner.put("type_id", 1);
-            if (second.has("Sequence")) {
-                inner.put("id", "B");
-            }
-            pair.add(second);
-        }
-        template.set("special_tokens", special);
-        ObjectNode json = p.json().deepCopy();
-        json.set("post_processor", template);
-        return new TokenizerParts(
-                json,
-                p.vocabulary(),
-                p.model(),
-                p.merges(),
-                p.added(),
-                p.normalizer(),
-                p.preTokenizer(),
-                new PostProcessor(before, after, p.postProcessor().trim()),
-                p.decoder(),
-                p.markers());
+        List<Object> pair = template(p, before, "A", 0, after);
+        pair.addAll(template(p, before, "B", 1, after));
+        Map<String, Object> json = new LinkedHashMap<>(p.json());
+        json.put(
+                "post_processor",
+                JsonFields.object(
+                        "type",
+                        "TemplateProcessing",
+                        "single",
+                        template(p, before, "A", 0, after),
+                        "pair",
+                        pair,
+                        "special_tokens",
+                        special));
+        return p.with(new PostProcessor(before, after, p.postProcessor().trim()), json);
     }
 
-    private static ObjectNode specialPiece(TokenizerParts p, int id, ObjectNode special) {
-        String token = p.vocabulary().token(id);
-        ObjectNode entry = special.putObject(token).put("id", token);
-        entry.putArray("ids").add(id);
-        entry.putArray("tokens").add(token);
-        ObjectNode piece = MAPPER.createObjectNode();
-        piece.putObject("SpecialToken").put("id", token).put("type_id", 0);
-        return piece;
+    private static List<Object> template(TokenizerParts p, int[] before, String sequence, int type, int[] after) {
+        List<Object> out = new ArrayList<>();
+        for (int id : before) {
+            out.add(piece("SpecialToken", p.vocabulary().token(id), type));
+        }
+        out.add(piece("Sequence", sequence, type));
+        for (int id : after) {
+            out.add(piece("SpecialToken", p.vocabulary().token(id), type));
+        }
+        return out;
+    }
+
+    private static Map<String, Object> piece(String kind, String id, int type) {
+        return JsonFields.object(kind, JsonFields.object("id", id, "type_id", type));
     }
 }

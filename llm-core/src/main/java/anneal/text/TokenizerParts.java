@@ -1,7 +1,7 @@
 package anneal.text;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 
 /**
@@ -10,6 +10,7 @@ import java.util.OptionalInt;
  * @param json the tokenizer.json without vocabulary, merges and added tokens
  * @param vocabulary model tokens and added tokens
  * @param model symbols and merges
+ * @param scores of SentencePiece pieces by id, or null: then only the order of the merges counts
  * @param merges the merges in rank order: left id at 2 i, right id at 2 i + 1
  * @param added added tokens
  * @param normalizer or null
@@ -19,9 +20,10 @@ import java.util.OptionalInt;
  * @param markers begin, end, padding
  */
 record TokenizerParts(
-        ObjectNode json,
+        Map<String, Object> json,
         Vocabulary vocabulary,
         BpeModel model,
+        float[] scores,
         int[] merges,
         List<AddedToken> added,
         Normalizer normalizer,
@@ -38,6 +40,48 @@ record TokenizerParts(
 
     TokenizerParts with(Markers newMarkers) {
         return new TokenizerParts(
-                json, vocabulary, model, merges, added, normalizer, preTokenizer, postProcessor, decoder, newMarkers);
+                json,
+                vocabulary,
+                model,
+                scores,
+                merges,
+                added,
+                normalizer,
+                preTokenizer,
+                postProcessor,
+                decoder,
+                newMarkers);
+    }
+
+    /** With other added tokens; {@code where} names the file in errors. */
+    TokenizerParts with(List<AddedToken> newAdded, String where) {
+        return new TokenizerParts(
+                json,
+                vocabulary.with(newAdded, where),
+                model,
+                scores,
+                merges,
+                newAdded,
+                normalizer,
+                preTokenizer,
+                postProcessor,
+                decoder,
+                markers);
+    }
+
+    /** With another post-processor; {@code newJson} says the same. */
+    TokenizerParts with(PostProcessor newPostProcessor, Map<String, Object> newJson) {
+        return new TokenizerParts(
+                newJson,
+                vocabulary,
+                model,
+                scores,
+                merges,
+                added,
+                normalizer,
+                preTokenizer,
+                newPostProcessor,
+                decoder,
+                markers);
     }
 }

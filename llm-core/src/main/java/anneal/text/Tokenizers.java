@@ -49,6 +49,16 @@ public final class Tokenizers {
     }
 
     /**
+     * The tokenizer as GGUF metadata: what {@link #fromGguf} reads. Strings, booleans, integers ({@code Integer}), and
+     * {@code String[]}, {@code int[]}, {@code float[]} arrays.
+     *
+     * @throws IllegalArgumentException if GGUF has no name for how the tokenizer prepares text
+     */
+    public static Map<String, Object> toGguf(Tokenizer tokenizer) {
+        return GgufVocabularyWriter.write(parts(tokenizer, "toGguf"));
+    }
+
+    /**
      * Says whether a model can take all ids of a tokenizer.
      *
      * @param vocabSize rows of the model's embedding

@@ -33,6 +33,11 @@ abstract class TokenizerContract {
         return true;
     }
 
+    /** The part of a random text that {@link #normalised} can speak of. */
+    String prepared(String text) {
+        return text;
+    }
+
     /** A folder or file under the golden text folder. */
     static Tokenizer golden(String path) {
         Path file = Golden.root().resolve("text").resolve(path);
@@ -59,8 +64,9 @@ abstract class TokenizerContract {
     }
 
     @Property(tries = 300)
-    void decodingGivesBackTheText(@ForAll("texts") String text) {
+    void decodingGivesBackTheText(@ForAll("texts") String random) {
         Tokenizer t = tokenizer();
+        String text = prepared(random);
         assertThat(t.decode(t.encode(text))).isEqualTo(normalised(text));
     }
 
@@ -121,7 +127,7 @@ abstract class TokenizerContract {
         for (int id = 0; id < t.vocabSize(); id++) {
             if (t.isSpecial(id)) {
                 int special = id;
-                String s = text + t.token(id);
+                String s = prepared(text) + t.token(id);
                 assertThat(java.util.Arrays.stream(t.encode(s)).noneMatch(t::isSpecial))
                         .isTrue();
                 assertThat(t.decode(t.encode(s))).isEqualTo(normalised(s));
