@@ -6,7 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -111,7 +110,7 @@ final class AttentionDecode {
         for (; c <= n - L; c += L) {
             sum0 = FloatVector.fromArray(F, a, c).fma(FloatVector.fromMemorySegment(F, m, 4 * (at + c), NATIVE), sum0);
         }
-        float sum = sum0.add(sum1).reduceLanes(VectorOperators.ADD);
+        float sum = VectorMath.sum(sum0.add(sum1));
         for (; c < n; c++) {
             sum = Math.fma(a[c], m.getAtIndex(JAVA_FLOAT_UNALIGNED, at + c), sum);
         }
@@ -126,7 +125,7 @@ final class AttentionDecode {
             sum = sum.add(e);
             e.intoArray(scores, j);
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return VectorMath.sum(sum);
     }
 
     private void dropOut(float[] scores, int n, int b, int h, int from) {

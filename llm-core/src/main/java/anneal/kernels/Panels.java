@@ -6,7 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -180,7 +179,7 @@ final class Panels {
             sum1 = FloatVector.fromMemorySegment(F, a, 4 * (at + c + L), NATIVE)
                     .fma(FloatVector.fromMemorySegment(F, b, 4 * (bt + c + L), NATIVE), sum1);
         }
-        float sum = sum0.add(sum1).reduceLanes(VectorOperators.ADD);
+        float sum = VectorMath.sum(sum0.add(sum1));
         for (; c < n; c++) {
             sum = Math.fma(a.getAtIndex(JAVA_FLOAT_UNALIGNED, at + c), b.getAtIndex(JAVA_FLOAT_UNALIGNED, bt + c), sum);
         }

@@ -287,7 +287,8 @@ public final class ScalarKernels implements Kernels {
             case RELU -> Math.max(x, 0);
             case SILU -> x * sigmoid(x);
             case GELU -> x * phi(x);
-            case GELU_TANH -> 0.5 * x * (1 + Math.tanh(GELU_SCALE * (x + 0.044715 * x * x * x)));
+            // (1 + tanh u) / 2 = sigmoid(2u), which does not cancel in the lower tail
+            case GELU_TANH -> x * sigmoid(2 * GELU_SCALE * (x + 0.044715 * x * x * x));
             case TANH -> Math.tanh(x);
             case SIGMOID -> sigmoid(x);
             case EXP -> Math.exp(x);
@@ -301,8 +302,8 @@ public final class ScalarKernels implements Kernels {
             case SILU -> sigmoid(x) * (1 + x * (1 - sigmoid(x)));
             case GELU -> phi(x) + x * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
             case GELU_TANH -> {
-                double t = Math.tanh(GELU_SCALE * (x + 0.044715 * x * x * x));
-                yield 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU_SCALE * (1 + 3 * 0.044715 * x * x);
+                double p = sigmoid(2 * GELU_SCALE * (x + 0.044715 * x * x * x));
+                yield p + p * (1 - p) * x * 2 * GELU_SCALE * (1 + 3 * 0.044715 * x * x);
             }
             case TANH -> 1 - Math.tanh(x) * Math.tanh(x);
             case SIGMOID -> sigmoid(x) * sigmoid(-x);

@@ -52,7 +52,7 @@ public final class VectorKernels implements Kernels {
     @Override
     public void rmsNorm(
             MemorySegment y, MemorySegment rstd, MemorySegment x, MemorySegment w, int rows, int dim, float eps) {
-        plain.rmsNorm(y, rstd, x, w, rows, dim, eps);
+        VectorNorms.rmsNorm(y, rstd, x, w, rows, dim, eps);
     }
 
     @Override
@@ -65,7 +65,7 @@ public final class VectorKernels implements Kernels {
             MemorySegment rstd,
             int rows,
             int dim) {
-        plain.rmsNormGrad(dx, dw, dy, x, w, rstd, rows, dim);
+        VectorNorms.rmsNormGrad(dx, dw, dy, x, w, rstd, rows, dim);
     }
 
     @Override
@@ -79,7 +79,7 @@ public final class VectorKernels implements Kernels {
             int rows,
             int dim,
             float eps) {
-        plain.layerNorm(y, mean, rstd, x, w, b, rows, dim, eps);
+        VectorNorms.layerNorm(y, mean, rstd, x, w, b, rows, dim, eps);
     }
 
     @Override
@@ -94,7 +94,7 @@ public final class VectorKernels implements Kernels {
             MemorySegment rstd,
             int rows,
             int dim) {
-        plain.layerNormGrad(dx, dw, db, dy, x, w, mean, rstd, rows, dim);
+        VectorNorms.layerNormGrad(dx, dw, db, dy, x, w, mean, rstd, rows, dim);
     }
 
     @Override
@@ -106,22 +106,22 @@ public final class VectorKernels implements Kernels {
             Rope s,
             boolean inverse,
             boolean add) {
-        plain.rope(y, x, cos, sin, s, inverse, add);
+        VectorNorms.rope(y, x, cos, sin, s, inverse, add);
     }
 
     @Override
     public void activation(MemorySegment y, MemorySegment x, long n, Activation f) {
-        plain.activation(y, x, n, f);
+        VectorActivations.activation(y, x, n, f);
     }
 
     @Override
     public void activationGrad(MemorySegment dx, MemorySegment dy, MemorySegment x, long n, Activation f) {
-        plain.activationGrad(dx, dy, x, n, f);
+        VectorActivations.activationGrad(dx, dy, x, n, f);
     }
 
     @Override
     public void gated(MemorySegment y, MemorySegment gate, MemorySegment up, long n, Activation f) {
-        plain.gated(y, gate, up, n, f);
+        VectorActivations.gated(y, gate, up, n, f);
     }
 
     @Override
@@ -133,97 +133,97 @@ public final class VectorKernels implements Kernels {
             MemorySegment up,
             long n,
             Activation f) {
-        plain.gatedGrad(dgate, dup, dy, gate, up, n, f);
+        VectorActivations.gatedGrad(dgate, dup, dy, gate, up, n, f);
     }
 
     @Override
     public void dropout(MemorySegment y, MemorySegment x, long n, float p, long seed, boolean add) {
-        plain.dropout(y, x, n, p, seed, add);
+        VectorElementwise.dropout(y, x, n, p, seed, add);
     }
 
     @Override
     public void embedding(MemorySegment y, Matrix table, int[] ids) {
-        plain.embedding(y, table, ids);
+        VectorLosses.embedding(y, table, ids);
     }
 
     @Override
     public void embeddingGrad(MemorySegment dtable, MemorySegment dy, int[] ids, int dim) {
-        plain.embeddingGrad(dtable, dy, ids, dim);
+        VectorLosses.embeddingGrad(dtable, dy, ids, dim);
     }
 
     @Override
     public void softmax(MemorySegment y, MemorySegment x, int rows, int dim) {
-        plain.softmax(y, x, rows, dim);
+        VectorLosses.softmax(y, x, rows, dim);
     }
 
     @Override
     public void softmaxGrad(MemorySegment dx, MemorySegment dy, MemorySegment y, int rows, int dim) {
-        plain.softmaxGrad(dx, dy, y, rows, dim);
+        VectorLosses.softmaxGrad(dx, dy, y, rows, dim);
     }
 
     @Override
     public void logSoftmax(MemorySegment y, MemorySegment x, int rows, int dim) {
-        plain.logSoftmax(y, x, rows, dim);
+        VectorLosses.logSoftmax(y, x, rows, dim);
     }
 
     @Override
     public void logSoftmaxGrad(MemorySegment dx, MemorySegment dy, MemorySegment y, int rows, int dim) {
-        plain.logSoftmaxGrad(dx, dy, y, rows, dim);
+        VectorLosses.logSoftmaxGrad(dx, dy, y, rows, dim);
     }
 
     @Override
     public void crossEntropy(MemorySegment nll, MemorySegment logits, int[] targets, int at, CrossEntropy s) {
-        plain.crossEntropy(nll, logits, targets, at, s);
+        VectorLosses.crossEntropy(nll, logits, targets, at, s);
     }
 
     @Override
     public void add(MemorySegment y, MemorySegment a, MemorySegment b, long n) {
-        plain.add(y, a, b, n);
+        VectorElementwise.add(y, a, b, n);
     }
 
     @Override
     public void axpy(MemorySegment y, MemorySegment x, float alpha, long n) {
-        plain.axpy(y, x, alpha, n);
+        VectorElementwise.axpy(y, x, alpha, n);
     }
 
     @Override
     public void mul(MemorySegment y, MemorySegment a, MemorySegment b, long n, boolean add) {
-        plain.mul(y, a, b, n, add);
+        VectorElementwise.mul(y, a, b, n, add);
     }
 
     @Override
     public void scale(MemorySegment y, MemorySegment x, float alpha, long n) {
-        plain.scale(y, x, alpha, n);
+        VectorElementwise.scale(y, x, alpha, n);
     }
 
     @Override
     public void scaleRows(MemorySegment y, MemorySegment s, int rows, int dim) {
-        plain.scaleRows(y, s, rows, dim);
+        VectorElementwise.scaleRows(y, s, rows, dim);
     }
 
     @Override
     public void addRow(MemorySegment y, MemorySegment x, MemorySegment b, int rows, int dim) {
-        plain.addRow(y, x, b, rows, dim);
+        VectorElementwise.addRow(y, x, b, rows, dim);
     }
 
     @Override
     public void sumRows(MemorySegment db, MemorySegment dy, int rows, int dim) {
-        plain.sumRows(db, dy, rows, dim);
+        VectorElementwise.sumRows(db, dy, rows, dim);
     }
 
     @Override
     public double sum(MemorySegment x, long n) {
-        return plain.sum(x, n);
+        return VectorElementwise.sum(x, n);
     }
 
     @Override
     public double dot(MemorySegment a, MemorySegment b, long n) {
-        return plain.dot(a, b, n);
+        return VectorElementwise.dot(a, b, n);
     }
 
     @Override
     public void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Adam s) {
-        plain.adam(p, g, m, v, n, s);
+        VectorElementwise.adam(p, g, m, v, n, s);
     }
 
     @Override

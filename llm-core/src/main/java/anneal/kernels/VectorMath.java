@@ -4,6 +4,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -20,9 +21,6 @@ final class VectorMath {
 
     /** Integers of the same shape. */
     static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, F.vectorShape());
-
-    /** Doubles of the same shape: half as many. */
-    static final VectorSpecies<Double> D = VectorSpecies.of(double.class, F.vectorShape());
 
     /** Lanes of {@link #F}. */
     static final int L = F.length();
@@ -124,13 +122,8 @@ final class VectorMath {
         return signed.blend(small, a.compare(VectorOperators.LT, 0.625f));
     }
 
-    /** 1 / (1 + e^-x). */
-    static FloatVector sigmoid(FloatVector x) {
-        return broadcast(1f).div(exp(x.neg()).add(1f));
-    }
-
     /** e^(-x^2 / 2), with the rounding error of the square put back: it would show in the tails. */
-    private static FloatVector bell(FloatVector x) {
+    static FloatVector bell(FloatVector x) {
         FloatVector square = x.mul(x);
         FloatVector lost = x.fma(x, square.neg());
         FloatVector e = exp(square.mul(-0.5f));
@@ -147,8 +140,10 @@ final class VectorMath {
     /**
      * The normal distribution function Phi(x) = erfc(-x / sqrt 2) / 2, to full relative precision in the lower tail: for z = |x|
      * / sqrt 2, erfc(z) = e^(-z^2) t p(t) with t = 1 / (1 + 0.4 z).
+     *
+     * @param bell e^(-x^2 / 2), from {@link #bell}
      */
-    static FloatVector phi(FloatVector x) {
+    static FloatVector phi(FloatVector x, FloatVector bell) {
         FloatVector z = x.abs();
         FloatVector t = broadcast(1f).div(z.fma(broadcast(0.282842712f), broadcast(1f)));
         FloatVector p = t.lanewise(VectorOperators.FMA, -0.0295940853f, 0.198011943f);
@@ -160,9 +155,30 @@ final class VectorMath {
         p = p.fma(t, broadcast(0.214919030f));
         p = p.fma(t, broadcast(0.224952029f));
         p = p.fma(t, broadcast(0.225706909f));
-        FloatVector lower = p.mul(t).mul(0.5f).mul(bell(x));
+        FloatVector lower = p.mul(t).mul(0.5f).mul(bell);
         VectorMask<Float> positive = x.compare(VectorOperators.GT, 0f);
         return lower.blend(broadcast(1f).sub(lower), positive);
+    }
+
+    private static final VectorShuffle<Float> TURN8 = turn(8), TURN4 = turn(4), TURN2 = turn(2), TURN1 = turn(1);
+
+    private static VectorShuffle<Float> turn(int lanes) {
+        return VectorShuffle.iota(F, lanes % L, 1, true);
+    }
+
+    /**
+     * Sum of the lanes, halves first. {@code reduceLanes(ADD)} may not stand here: its order is one thing in the interpreter and
+     * another in compiled code, so that the last bit would depend on when the JIT gets to a loop.
+     */
+    static float sum(FloatVector x) {
+        if (L >= 16) {
+            x = x.add(x.rearrange(TURN8));
+        }
+        if (L >= 8) {
+            x = x.add(x.rearrange(TURN4));
+        }
+        x = x.add(x.rearrange(TURN2));
+        return x.add(x.rearrange(TURN1)).lane(0);
     }
 
     /** The value in every lane. */
