@@ -6,12 +6,9 @@ import jdk.incubator.vector.FloatVector;
 /**
  * The Vector API tier: an index of the classes that hold the loops, one line a kernel.
  *
- * <p>Products are in {@link VectorGemm}. No type of the incubator module stands in a signature here, so the class loads without it. What has no vector loop yet goes
- * to {@link ScalarKernels}.
+ * <p>No type of the incubator module stands in a signature here, so the class loads without it.
  */
 public final class VectorKernels implements Kernels {
-    private final Kernels plain = new ScalarKernels();
-
     /** Bits of the widest vector of this machine. */
     static int bits() {
         return FloatVector.SPECIES_PREFERRED.vectorBitSize();
