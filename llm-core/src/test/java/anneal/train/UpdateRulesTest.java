@@ -2,172 +2,10 @@ package anneal.train;
 
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 
-/** The contract for each rule, and what their constructors refuse. */
+/** What the rules' constructors refuse; the contract of each rule is a class below. */
 class UpdateRulesTest {
-    @Nested
-    class AdamWTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new AdamW(0);
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new AdamW(0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.05;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 0.01;
-        }
-    }
-
-    @Nested
-    class AdamTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new Adam();
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Adam(0.9, 0.999, 1e-8, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.05;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 0.01;
-        }
-    }
-
-    @Nested
-    class SgdTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new Sgd();
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Sgd(0, 0, false, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.1;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 1e-3;
-        }
-    }
-
-    @Nested
-    class NesterovTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new Sgd(0.9, 0, true, 0);
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Sgd(0.9, 0, true, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.02;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 2e-4;
-        }
-    }
-
-    @Nested
-    class LionTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new Lion();
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Lion(0.9, 0.99, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.005;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 5e-4;
-        }
-    }
-
-    @Nested
-    class AdafactorTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return Adafactor.withRate(false);
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Adafactor(false, false, false, 1, -0.8, 0, 1e-30, 1e-3, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 0.05;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 0.01;
-        }
-    }
-
-    @Nested
-    class AdafactorWithMeanTest extends UpdateRuleContract {
-        @Override
-        UpdateRule rule() {
-            return new Adafactor(true, true, false, 1, -0.8, 0.9, 1e-30, 1e-3, 0);
-        }
-
-        @Override
-        UpdateRule withDecay() {
-            return new Adafactor(true, true, false, 1, -0.8, 0.9, 1e-30, 1e-3, 0.1);
-        }
-
-        @Override
-        double parabolaRate() {
-            return 5;
-        }
-
-        @Override
-        double rosenbrockRate() {
-            return 1;
-        }
-    }
-
     @Test
     void refusesNumbersThatMakeNoSense() {
         assertThatThrownBy(() -> new AdamW(1, 0.999, 1e-8, 0))
@@ -179,5 +17,159 @@ class UpdateRulesTest {
         assertThatThrownBy(() -> new Adafactor(true, false, true, 1, -0.8, 0, 1e-30, 1e-3, 0))
                 .hasMessage("Adafactor: warmupInit needs relativeStep");
         assertThatThrownBy(() -> new Lion(Double.NaN, 0.99, 0)).hasMessage("Lion: beta1 NaN must be in [0.0, 1.0)");
+    }
+}
+
+class AdamWRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new AdamW(0);
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new AdamW(0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.05;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 0.01;
+    }
+}
+
+class AdamRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Adam();
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Adam(0.9, 0.999, 1e-8, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.05;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 0.01;
+    }
+}
+
+class SgdRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Sgd();
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Sgd(0, 0, false, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.1;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 1e-3;
+    }
+}
+
+class NesterovRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Sgd(0.9, 0, true, 0);
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Sgd(0.9, 0, true, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.02;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 2e-4;
+    }
+}
+
+class LionRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Lion();
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Lion(0.9, 0.99, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.0125;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 1.5e-3;
+    }
+}
+
+class AdafactorRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return Adafactor.withRate(false);
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Adafactor(false, false, false, 1, -0.8, 0, 1e-30, 1e-3, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.05;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 0.01;
+    }
+}
+
+class AdafactorWithMeanRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Adafactor(true, true, false, 1, -0.8, 0.9, 1e-30, 1e-3, 0);
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Adafactor(true, true, false, 1, -0.8, 0.9, 1e-30, 1e-3, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 5;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 3;
     }
 }
