@@ -82,7 +82,7 @@ final class LoraConfigFile {
         JsonObject o = Json.read(file);
         String type = o.string("peft_type");
         if (!type.equals("LORA")) {
-            throw o.error("peft_type", "must be LORA but is " + type);
+            throw o.error("peft_type", "LORA");
         }
         List<String> unsupported = new ArrayList<>();
         for (String key : o.keys()) {
@@ -123,7 +123,7 @@ final class LoraConfigFile {
             case "none" -> Lora.Bias.NONE;
             case "all" -> Lora.Bias.ALL;
             case "lora_only" -> Lora.Bias.LORA_ONLY;
-            default -> throw o.error("bias", "must be none, all or lora_only but is " + o.string("bias"));
+            default -> throw o.error("bias", "none, all or lora_only");
         };
     }
 
@@ -132,8 +132,7 @@ final class LoraConfigFile {
             case Boolean on -> on ? Lora.Init.KAIMING : Lora.Init.RANDOM;
             case String s when s.equalsIgnoreCase("gaussian") -> Lora.Init.GAUSSIAN;
             // These begin by changing the base weights, which the file does not hold.
-            case Object other ->
-                throw o.error("init_lora_weights", "must be true, false or gaussian but is " + other);
+            case Object _ -> throw o.error("init_lora_weights", "true, false or gaussian");
         };
     }
 
