@@ -31,8 +31,8 @@ import org.slf4j.LoggerFactory;
  * "data_offsets": [0, 24]}, ..., "__metadata__": {"format": "pt"}}}, then the numbers without holes (little endian).
  * Everything is checked before anything is used: a header that lies ends in one sentence, not in memory running out.
  *
- * <p>Source: the format's description in github.com/huggingface/safetensors. Stricter than that library in nothing that
- * it writes itself. Writing: {@link SafetensorsWriter}.
+ * <p>Source: the format's description in github.com/huggingface/safetensors; whatever that library writes in these types
+ * is read. Tensors that an index does not list are left out with a warning. Writing: {@link SafetensorsWriter}.
  */
 public final class Safetensors {
     /** The longest header that the format allows. */

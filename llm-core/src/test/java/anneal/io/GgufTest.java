@@ -378,14 +378,14 @@ class GgufTest {
     @Test
     void mutatedFilesEndInClearErrors() throws IOException {
         byte[] good = Files.readAllBytes(IoResources.path("types.gguf"));
-        int rejected = Mutations.tryAll(good, new Random(5), 3_000, dir.resolve("m.gguf"), (file, arena) -> {
+        int rejected = Mutations.tryAll(good, new Random(5), 1_200, dir.resolve("m.gguf"), (file, arena) -> {
             Gguf opened = Gguf.open(file, arena);
             opened.metadata().values().forEach(Object::toString);
             for (StoredTensor tensor : opened.tensors().values()) {
                 tensor.data().mismatch(tensor.data());
             }
         });
-        assertThat(rejected).isGreaterThan(600);
+        assertThat(rejected).isGreaterThan(240);
     }
 
     @Test

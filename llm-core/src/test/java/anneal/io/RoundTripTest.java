@@ -36,7 +36,7 @@ class RoundTripTest {
         }
     }
 
-    @Property(tries = 150, seed = "11")
+    @Property(tries = 60, seed = "11")
     void safetensorsComeBack(@ForAll("tensors") List<Made> made, @ForAll boolean givenOrder) {
         List<StoredTensor> tensors = made.stream()
                 .map(Made::tensor)
@@ -57,7 +57,7 @@ class RoundTripTest {
         });
     }
 
-    @Property(tries = 100, seed = "12")
+    @Property(tries = 40, seed = "12")
     void shardsComeBack(@ForAll("tensors") List<Made> made) {
         List<StoredTensor> tensors = made.stream()
                 .map(Made::tensor)
@@ -71,7 +71,7 @@ class RoundTripTest {
         });
     }
 
-    @Property(tries = 150, seed = "13")
+    @Property(tries = 60, seed = "13")
     void ggufComesBack(@ForAll("tensors") List<Made> made, @ForAll boolean wide) {
         List<StoredTensor> tensors = made.stream()
                 .map(Made::tensor)
