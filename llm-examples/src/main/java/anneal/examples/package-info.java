@@ -1,0 +1,2 @@
+/** One short program per recipe; nothing imports this package. */
+package anneal.examples;
