@@ -225,7 +225,7 @@ final class GgufModel {
     /** llama.cpp's name of each module. */
     private static Map<String, String> names(DecoderConfig c) {
         Family.Names n = c.family().names();
-        Map<String, String> names = new LinkedHashMap<>();
+        Map<String, String> names = new LinkedHashMap<>(); // parts a family does not have are null and match nothing
         names.put(n.embedding(), "token_embd");
         names.put(n.positions(), "position_embd");
         for (int i = 0; i < c.layers(); i++) {

@@ -75,20 +75,34 @@ public final class ModelFiles {
         return out;
     }
 
-    /** Writes config.json, generation_config.json and safetensors (f32) into a folder that exists. */
-    public static void save(Decoder model, Path folder) {
+    /**
+     * Writes config.json, generation_config.json and safetensors into a folder that exists.
+     *
+     * @param type F32, F16 or BF16
+     */
+    public static void save(Decoder model, Path folder, DType type) {
         requireMerged(model);
         DecoderConfig c = model.config();
-        Map<String, Object> json = c.toJson(); // fails before anything is written if the config cannot be expressed
+        Map<String, Object> json = new LinkedHashMap<>(c.toJson()); // fails before anything is written
+        json.put("torch_dtype", torchName(type));
         boolean turned = c.family().names().transposed();
         List<TensorEntry> entries = new ArrayList<>();
         for (ModelTensor t : ModelTensor.of(model)) {
             boolean layer = t.name().startsWith(c.family().names().layers() + ".") && !t.vector();
             entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
         }
-        new SafetensorsWriter().write(folder, "model", entries, SHARD);
+        new SafetensorsWriter().as(type).write(folder, "model", entries, SHARD);
         Json.write(folder.resolve("generation_config.json"), generationConfig(c));
         Json.write(folder.resolve("config.json"), json);
+    }
+
+    private static String torchName(DType type) {
+        return switch (type) {
+            case F32 -> "float32";
+            case F16 -> "float16";
+            case BF16 -> "bfloat16";
+            default -> throw new IllegalArgumentException("save: a folder is written as F32, F16 or BF16, not " + type);
+        };
     }
 
     private static Map<String, Object> generationConfig(DecoderConfig c) {

@@ -192,6 +192,11 @@ public final class Attention extends SubLayer {
         return prefix;
     }
 
+    /** Keys in front; 0 without a prefix. */
+    public int prefixLength() {
+        return prefix == null ? 0 : prefix.length();
+    }
+
     /** Puts keys and values in front, in a pass with an empty cache or none; null takes them away. */
     public void prefix(Prefix p) {
         int width = options.kvHeads * options.headDim;
