@@ -49,23 +49,27 @@ final class TurnSpans {
     }
 
     private int end(int i, int start) {
+        if (i + 1 == messages.size()) {
+            return whole.length();
+        }
         List<Map<String, Object>> upTo = messages.subList(0, i + 1);
-        String after = i + 1 == messages.size() ? whole : tryRender(upTo, false);
-        if (after == null) {
-            return -1;
-        }
-        if (whole.startsWith(after)) {
-            return after.length();
-        }
+        String after = tryRender(upTo, false);
         String otherAfter = tryRender(replaced(upTo, i), false);
         String otherWhole = tryRender(replaced(messages, i), false);
+        if (after == null || whole.startsWith(after)) {
+            return after == null ? -1 : after.length();
+        }
         if (otherAfter == null || otherWhole == null) {
             return -1;
         }
-        int closing = shared(after, otherAfter, true);
+        // What closes the turn when it is the last one, as far as it is the same in the middle.
         int contentEnd = whole.length() - shared(whole, otherWhole, true);
-        boolean closes = whole.regionMatches(contentEnd, after, after.length() - closing, closing);
-        return contentEnd >= start && closes ? contentEnd + closing : -1;
+        String closing = after.substring(after.length() - shared(after, otherAfter, true));
+        int end = contentEnd + shared(closing, whole.substring(contentEnd), false);
+        // A template that puts the next message's text inside this turn leaves no stretch that is this message alone.
+        String otherNext = tryRender(replaced(messages, i + 1), false);
+        boolean apart = otherNext != null && shared(whole, otherNext, false) >= contentEnd;
+        return contentEnd >= start && apart ? end : -1;
     }
 
     /** Null if the template refuses this part of the conversation. */

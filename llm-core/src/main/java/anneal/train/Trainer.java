@@ -249,15 +249,7 @@ public final class Trainer implements AutoCloseable {
         StepReport report(long step, long total, int epoch, double rate, double norm) {
             double seconds = (System.nanoTime() - start) * 1e-9;
             return new StepReport(
-                    step,
-                    total,
-                    epoch,
-                    sums.mean(),
-                    rate,
-                    norm,
-                    sums.tokens() / seconds,
-                    sums.count(),
-                    sums.means());
+                    step, total, epoch, sums.mean(), rate, norm, sums.tokens() / seconds, sums.count(), sums.means());
         }
     }
 }

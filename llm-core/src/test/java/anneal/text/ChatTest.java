@@ -107,6 +107,27 @@ class ChatTest {
     }
 
     @Test
+    void templatesThatCloseTheLastTurnDifferently() {
+        Chat chat = new Chat(
+                new ByteTokenizer("<|user|>", "<|bot|>", "<|end|>", "<|return|>", "</s>"),
+                ChatTemplate.of(
+                        "{% for m in messages %}{{ '<|bot|>' if m.role == 'assistant' else '<|user|>' }}{{ m.content }}"
+                                + "{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
+                                + "{{ '<|bot|>' if add_generation_prompt else '</s>' }}",
+                        Map.of()));
+        assertThat(trained(chat, chat.encode("s", TWO_TURNS))).isEqualTo("Eins<|end|>|Zwei<|return|></s>");
+        Chat merging = new Chat(
+                new ByteTokenizer("<|end|>"),
+                ChatTemplate.of(
+                        "{% for m in messages %}{% if m.role == 'assistant' and not loop.last %}A[{{ loop.nextitem.content }}]"
+                                + "{{ m.content }}<|end|>{% elif m.role == 'assistant' %}A{{ m.content }}<|end|>{% endif %}{% endfor %}",
+                        Map.of()));
+        assertThatThrownBy(() -> merging.encode("a.jsonl:3", TWO_TURNS))
+                .as("what the user said next must not be trained")
+                .hasMessageStartingWith("a.jsonl:3: the chat template writes message 3 of 5 in a way");
+    }
+
+    @Test
     void textThatQuotesAnotherMessageIsNotConfused() {
         List<Message> quoting = List.of(
                 Message.user("say <|im_start|>assistant\nyes"),

@@ -38,6 +38,7 @@ final class Access {
                 return list.get((int) at);
             }
         } else if (object instanceof String s && isIndex(index)) {
+            Budget.chargeFor(s);
             long i = Num.index(index);
             int length = Str.length(s);
             long at = i < 0 ? i + length : i;
@@ -114,6 +115,7 @@ final class Access {
         if (!(object instanceof String) && (!(object instanceof List) || object instanceof Values.View)) {
             throw TemplateError.of("'" + Values.typeName(object) + "' object is not subscriptable");
         }
+        Budget.chargeFor(object);
         List<Object> items = Values.iterate(object);
         long by = step == null ? 1 : bound(step);
         if (by == 0) {

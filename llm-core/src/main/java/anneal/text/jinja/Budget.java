@@ -1,6 +1,8 @@
 package anneal.text.jinja;
 
-import java.util.concurrent.Callable;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
 
 /** What is left of the {@link Limits} during one rendering; everything that produces values draws on it. */
 final class Budget {
@@ -15,13 +17,25 @@ final class Budget {
         left = limits.work();
     }
 
-    static <T> T within(Limits limits, Callable<T> work) throws Exception {
-        return ScopedValue.where(CURRENT, new Budget(limits)).call(work::call);
+    static <T> T within(Limits limits, Supplier<T> work) {
+        return ScopedValue.where(CURRENT, new Budget(limits)).call(work::get);
     }
 
     /** Must come before the work it pays for. */
     static void charge(long work) {
         CURRENT.get().spend(work);
+    }
+
+    /** For work that walks once over a value. */
+    static void chargeFor(Object value) {
+        charge(
+                switch (value) {
+                    case String s -> s.length();
+                    case List<?> list -> list.size();
+                    case Map<?, ?> map -> map.size();
+                    case null -> 1;
+                    default -> 1;
+                });
     }
 
     static Budget current() {

@@ -239,8 +239,7 @@ final class Evaluator {
             }
             case Filter filter -> filter(eval(filter.value(), scope), filter.use(), scope);
             case Test test ->
-                Tests.apply(
-                        this, test.name(), eval(test.value(), scope), arguments(test.arguments(), scope, test.name()));
+                Tests.apply(test.name(), eval(test.value(), scope), arguments(test.arguments(), scope, test.name()));
             case Not not -> !Values.truth(eval(not.value(), scope));
             case And and -> {
                 Object left = eval(and.left(), scope);
@@ -352,7 +351,7 @@ final class Evaluator {
         int at = line;
         Object value = f.call(this, args);
         line = at;
-        budget.spend(size(value));
+        Budget.chargeFor(value);
         return value;
     }
 
@@ -365,12 +364,8 @@ final class Evaluator {
     }
 
     private Object filter(Object value, FilterUse use, Scope scope) {
-        Object result = Filters.apply(this, use.name(), value, arguments(use.arguments(), scope, use.name()));
-        budget.spend(size(result));
+        Object result = Filters.apply(use.name(), value, arguments(use.arguments(), scope, use.name()));
+        Budget.chargeFor(result);
         return result;
-    }
-
-    private static long size(Object value) {
-        return value instanceof String s ? s.length() : value instanceof List<?> l ? l.size() : 1;
     }
 }

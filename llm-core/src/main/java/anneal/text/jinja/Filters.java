@@ -22,7 +22,7 @@ import java.util.regex.Pattern;
 final class Filters {
     /** A filter reads what it wants of {@code args}; what it leaves is an error. */
     interface Filter {
-        Object apply(Evaluator evaluator, Object value, Args args);
+        Object apply(Object value, Args args);
     }
 
     private static final Pattern WORD_START =
@@ -42,30 +42,30 @@ final class Filters {
         text("escape", Filters::escape);
         text("forceescape", Filters::escape);
         text("striptags", Filters::stripTags);
-        FILTERS.put("trim", (ev, v, a) -> Str.strip(Repr.str(v), a.string(0, "chars", null), true, true));
-        FILTERS.put("wordcount", (ev, v, a) -> (long) Pattern.compile("\\w+", Pattern.UNICODE_CHARACTER_CLASS)
+        FILTERS.put("trim", (v, a) -> Str.strip(Repr.str(v), a.string(0, "chars", null), true, true));
+        FILTERS.put("wordcount", (v, a) -> (long) Pattern.compile("\\w+", Pattern.UNICODE_CHARACTER_CLASS)
                 .matcher(Repr.str(v))
                 .results()
                 .count());
-        FILTERS.put("center", (ev, v, a) -> Str.pad(Repr.str(v), a.integer(0, "width", 80), " ", true, true));
-        FILTERS.put("replace", (ev, v, a) -> replace(Repr.str(v), a));
-        FILTERS.put("indent", (ev, v, a) -> indent(Repr.str(v), a));
-        FILTERS.put("truncate", (ev, v, a) -> truncate(Repr.str(v), a));
+        FILTERS.put("center", (v, a) -> Str.pad(Repr.str(v), a.integer(0, "width", 80), " ", true, true));
+        FILTERS.put("replace", (v, a) -> replace(Repr.str(v), a));
+        FILTERS.put("indent", (v, a) -> indent(Repr.str(v), a));
+        FILTERS.put("truncate", (v, a) -> truncate(Repr.str(v), a));
         FILTERS.put(
                 "format",
-                (ev, v, a) -> Format.percent(
+                (v, a) -> Format.percent(
                         Repr.str(v),
                         a.named().isEmpty() ? new Tuple(a.rest("format", 0).positional(), List.of()) : named(a)));
-        FILTERS.put("urlencode", (ev, v, a) -> urlEncode(v));
-        FILTERS.put("tojson", (ev, v, a) -> toJson(v, a));
+        FILTERS.put("urlencode", (v, a) -> urlEncode(v));
+        FILTERS.put("tojson", (v, a) -> toJson(v, a));
         FILTERS.put("default", Filters::orDefault);
         FILTERS.put("d", Filters::orDefault);
-        FILTERS.put("int", (ev, v, a) -> toInt(v, a.get(0, "default", 0L), a.integer(1, "base", 10)));
-        FILTERS.put("float", (ev, v, a) -> toFloat(v, a.get(0, "default", 0.0)));
-        FILTERS.put("abs", (ev, v, a) -> abs(v));
-        FILTERS.put("round", (ev, v, a) -> round(v, a.integer(0, "precision", 0), a.string(1, "method", "common")));
-        FILTERS.put("attr", (ev, v, a) -> Access.ownAttribute(Values.defined(v), a.requiredString(0, "name")));
-        FILTERS.put("items", (ev, v, a) -> items(v));
+        FILTERS.put("int", (v, a) -> toInt(v, a.get(0, "default", 0L), a.integer(1, "base", 10)));
+        FILTERS.put("float", (v, a) -> toFloat(v, a.get(0, "default", 0.0)));
+        FILTERS.put("abs", (v, a) -> abs(v));
+        FILTERS.put("round", (v, a) -> round(v, a.integer(0, "precision", 0), a.string(1, "method", "common")));
+        FILTERS.put("attr", (v, a) -> Access.ownAttribute(Values.defined(v), a.requiredString(0, "name")));
+        FILTERS.put("items", (v, a) -> items(v));
         FILTERS.putAll(SequenceFilters.all());
     }
 
@@ -73,12 +73,13 @@ final class Filters {
         return FILTERS.containsKey(name);
     }
 
-    static Object apply(Evaluator evaluator, String name, Object value, Args args) {
+    static Object apply(String name, Object value, Args args) {
         Filter filter = FILTERS.get(name);
         if (filter == null) {
             throw TemplateError.of("unknown filter '" + name + "'");
         }
-        Object result = filter.apply(evaluator, value, args);
+        Budget.chargeFor(value);
+        Object result = filter.apply(value, args);
         if (!List.of("map", "select", "reject", "selectattr", "rejectattr", "format")
                 .contains(name)) {
             args.done();
@@ -87,7 +88,7 @@ final class Filters {
     }
 
     private static void text(String name, UnaryOperator<String> filter) {
-        FILTERS.put(name, (ev, v, a) -> filter.apply(Repr.str(v)));
+        FILTERS.put(name, (v, a) -> filter.apply(Repr.str(v)));
     }
 
     private static Object named(Args args) {
@@ -217,7 +218,7 @@ final class Filters {
         return Repr.json(value, new Repr.JsonStyle(ascii, by, item, key, sort));
     }
 
-    private static Object orDefault(Evaluator evaluator, Object value, Args args) {
+    private static Object orDefault(Object value, Args args) {
         Object otherwise = args.get(0, "default_value", "");
         boolean falseToo = args.flag(1, "boolean", false);
         return value instanceof Undefined || falseToo && !Values.truth(value) ? otherwise : value;
@@ -247,7 +248,7 @@ final class Filters {
         if (Num.isNumber(value)) {
             return Num.real(value);
         }
-        if (value instanceof String s) {
+        if (value instanceof String s && s.length() <= Num.MAX_DIGITS) {
             String number = Str.strip(s, null, true, true).replace("_", "").toLowerCase(Locale.ROOT);
             String bare = number.startsWith("+") || number.startsWith("-") ? number.substring(1) : number;
             if (List.of("inf", "infinity", "nan").contains(bare)) {

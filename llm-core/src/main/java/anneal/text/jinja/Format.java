@@ -28,11 +28,12 @@ final class Format {
     /** {@code format % values}: a tuple for several values, a dict for named ones, else one value. */
     static String percent(String format, Object values) {
         List<?> items = values instanceof Values.Tuple t ? t : List.of(values == null ? new None() : values);
+        Budget.chargeFor(format);
         StringBuilder out = new StringBuilder();
         Matcher m = PERCENT.matcher(format);
         int at = 0;
         int next = 0;
-        while (m.find(at == 0 ? 0 : at)) {
+        while (m.find(at)) {
             out.append(format, at, m.start());
             at = m.end();
             String type = m.group("type");

@@ -90,6 +90,7 @@ final class Methods {
             return null;
         }
         return (ev, args) -> {
+            Budget.chargeFor(self);
             Object result = method.call(self, args);
             if (!name.equals("format")) {
                 args.done();

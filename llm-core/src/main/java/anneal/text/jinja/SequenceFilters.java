@@ -18,27 +18,27 @@ final class SequenceFilters {
 
     static Map<String, Filter> all() {
         Map<String, Filter> all = new HashMap<>();
-        all.put("length", (ev, v, a) -> Values.length(v));
-        all.put("count", (ev, v, a) -> Values.length(v));
-        all.put("list", (ev, v, a) -> new ArrayList<>(Values.iterate(v)));
-        all.put("first", (ev, v, a) -> first(v));
-        all.put("last", (ev, v, a) -> last(v));
-        all.put("join", (ev, v, a) -> join(v, a));
-        all.put("reverse", (ev, v, a) -> reverse(v));
-        all.put("sort", (ev, v, a) -> sort(v, a));
-        all.put("unique", (ev, v, a) -> unique(v, a));
-        all.put("min", (ev, v, a) -> extreme(v, a, 1));
-        all.put("max", (ev, v, a) -> extreme(v, a, -1));
-        all.put("sum", (ev, v, a) -> sum(v, a));
-        all.put("dictsort", (ev, v, a) -> dictSort(v, a));
-        all.put("groupby", (ev, v, a) -> groupBy(v, a));
-        all.put("batch", (ev, v, a) -> batch(v, a));
-        all.put("slice", (ev, v, a) -> slice(v, a));
+        all.put("length", (v, a) -> Values.length(v));
+        all.put("count", (v, a) -> Values.length(v));
+        all.put("list", (v, a) -> new ArrayList<>(Values.iterate(v)));
+        all.put("first", (v, a) -> first(v));
+        all.put("last", (v, a) -> last(v));
+        all.put("join", (v, a) -> join(v, a));
+        all.put("reverse", (v, a) -> reverse(v));
+        all.put("sort", (v, a) -> sort(v, a));
+        all.put("unique", (v, a) -> unique(v, a));
+        all.put("min", (v, a) -> extreme(v, a, 1));
+        all.put("max", (v, a) -> extreme(v, a, -1));
+        all.put("sum", (v, a) -> sum(v, a));
+        all.put("dictsort", (v, a) -> dictSort(v, a));
+        all.put("groupby", (v, a) -> groupBy(v, a));
+        all.put("batch", (v, a) -> batch(v, a));
+        all.put("slice", (v, a) -> slice(v, a));
         all.put("map", SequenceFilters::map);
-        all.put("select", (ev, v, a) -> select(ev, v, a, false, true));
-        all.put("reject", (ev, v, a) -> select(ev, v, a, false, false));
-        all.put("selectattr", (ev, v, a) -> select(ev, v, a, true, true));
-        all.put("rejectattr", (ev, v, a) -> select(ev, v, a, true, false));
+        all.put("select", (v, a) -> select(v, a, false, true));
+        all.put("reject", (v, a) -> select(v, a, false, false));
+        all.put("selectattr", (v, a) -> select(v, a, true, true));
+        all.put("rejectattr", (v, a) -> select(v, a, true, false));
         return all;
     }
 
@@ -261,7 +261,7 @@ final class SequenceFilters {
         return new Generator(out);
     }
 
-    private static Object map(Evaluator evaluator, Object value, Args args) {
+    private static Object map(Object value, Args args) {
         List<Object> out = new ArrayList<>();
         if (args.positional().isEmpty() && args.named().containsKey("attribute")) {
             UnaryOperator<Object> get =
@@ -272,12 +272,12 @@ final class SequenceFilters {
         String filter = args.requiredString(0, "filter");
         for (Object item : Values.iterate(value)) {
             Budget.charge(1);
-            out.add(Filters.apply(evaluator, filter, item, args.rest(filter, 1)));
+            out.add(Filters.apply(filter, item, args.rest(filter, 1)));
         }
         return new Generator(out);
     }
 
-    private static Object select(Evaluator evaluator, Object value, Args args, boolean byAttribute, boolean keep) {
+    private static Object select(Object value, Args args, boolean byAttribute, boolean keep) {
         int at = byAttribute ? 1 : 0;
         UnaryOperator<Object> get = byAttribute ? attribute(args.required(0, "attribute"), null) : item -> item;
         String test = at < args.positional().size() ? Repr.str(args.positional().get(at)) : null;
@@ -285,8 +285,7 @@ final class SequenceFilters {
         for (Object item : Values.iterate(value)) {
             Budget.charge(1);
             Object tested = get.apply(item);
-            boolean holds =
-                    test == null ? Values.truth(tested) : Tests.apply(evaluator, test, tested, args.rest(test, at + 1));
+            boolean holds = test == null ? Values.truth(tested) : Tests.apply(test, tested, args.rest(test, at + 1));
             if (holds == keep) {
                 out.add(item);
             }

@@ -39,7 +39,12 @@ public final class Template {
 
     /** Compiles {@code source}; a syntax error is an {@link IllegalArgumentException} naming the line. */
     public static Template parse(String source, Limits limits) {
-        return new Template(Parser.parse(source, limits.depth()), limits);
+        try {
+            return new Template(Parser.parse(source, limits.depth()), limits);
+        } catch (StackOverflowError e) {
+            throw new IllegalArgumentException(
+                    "the template is nested too deep, or has a number of too many digits", e);
+        }
     }
 
     /** True if the template has {@code {% generation %}} markers. */
@@ -61,13 +66,7 @@ public final class Template {
     public Rendering render(Map<String, ?> variables, Clock clock) {
         Scope globals = Globals.scope();
         variables.forEach((name, value) -> globals.set(name, Values.fromJava(value)));
-        try {
-            return Budget.within(limits, () -> run(globals, clock));
-        } catch (RuntimeException e) {
-            throw e;
-        } catch (Exception e) {
-            throw new AssertionError("rendering throws unchecked exceptions only", e);
-        }
+        return Budget.within(limits, () -> run(globals, clock));
     }
 
     private Rendering run(Scope globals, Clock clock) {

@@ -59,7 +59,7 @@ final class Tests {
         return TESTS.containsKey(name);
     }
 
-    static boolean apply(Evaluator evaluator, String name, Object value, Args args) {
+    static boolean apply(String name, Object value, Args args) {
         Test test = TESTS.get(name);
         if (test == null) {
             throw TemplateError.of("unknown test '" + name + "'");

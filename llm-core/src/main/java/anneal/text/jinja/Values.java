@@ -298,6 +298,7 @@ final class Values {
             }
             return true;
         }
+        Budget.chargeFor(a);
         return a != null && a.equals(b);
     }
 
@@ -322,6 +323,7 @@ final class Values {
             return Num.compare(a, b);
         }
         if (a instanceof String x && b instanceof String y) {
+            Budget.charge(Math.min(x.length(), y.length()));
             return Str.compare(x, y);
         }
         if (a instanceof List<?> x && b instanceof List<?> y && typeName(a).equals(typeName(b))) {
@@ -339,6 +341,7 @@ final class Values {
     static boolean contains(Object container, Object item) {
         return switch (container) {
             case String s -> {
+                Budget.chargeFor(s);
                 if (!(item instanceof String part)) {
                     if (item instanceof Undefined u) {
                         throw TemplateError.of(u.message());

@@ -129,6 +129,9 @@ class TemplateTest {
                 "{{ [1]|slice(10 ** 12)|list }}",
                 "{{ [3]|map('center', 10 ** 9)|list }}",
                 "{{ range(10 ** 12) }}",
+                "{% set s = 'a' * 10 ** 6 %}{% for a in range(99999) %}{% if s.find('b') == 0 or 'b' in s or s[0] == 'b' or s is upper %}{% endif %}{% endfor %}",
+                "{% set s = '1' * 10 ** 6 ~ 'x' %}{% for a in range(99999) %}{{ s|float }}{{ s|int }}{% endfor %}",
+                "{% set s = 'a' * 10 ** 6 %}{% set t = 'a' * 10 ** 6 %}{% for a in range(99999) %}{% if s != t or s < t or s[1:] == 'x' %}{% endif %}{% endfor %}",
             })
     @Timeout(20)
     void hostileTemplatesAreStopped(String template) {
