@@ -12,11 +12,6 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import net.jqwik.api.Arbitraries;
-import net.jqwik.api.Arbitrary;
-import net.jqwik.api.ForAll;
-import net.jqwik.api.Property;
-import net.jqwik.api.Provide;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -256,38 +251,6 @@ class JsonTest {
         assertThatThrownBy(() -> Json.write(nowhere, Map.of()))
                 .isInstanceOf(UncheckedIOException.class)
                 .hasMessageStartingWith(nowhere + " cannot be written: ");
-    }
-
-    @Property(tries = 200, seed = "1")
-    void anyValueComesBack(@ForAll("values") Object value) {
-        Map<String, Object> object = new LinkedHashMap<>();
-        object.put("value", value);
-        assertThat(Json.parse(Json.text(object), "text").map()).isEqualTo(object);
-        assertThat(Json.parse(Json.line(object), "line").map()).isEqualTo(object);
-        assertThat(Json.line(object)).doesNotContain("\n");
-    }
-
-    @Provide
-    Arbitrary<Object> values() {
-        Arbitrary<Object> leaves = Arbitraries.oneOf(
-                Arbitraries.strings()
-                        .ofMaxLength(20)
-                        .filter(JsonTest::isUnicode)
-                        .asGeneric(),
-                Arbitraries.integers().asGeneric(),
-                Arbitraries.longs().filter(n -> n != n.intValue()).asGeneric(),
-                Arbitraries.doubles().asGeneric(),
-                Arbitraries.of(true, false).asGeneric());
-        Arbitrary<Object> lists = leaves.list().ofMaxSize(4).asGeneric();
-        Arbitrary<Object> maps = Arbitraries.maps(
-                        Arbitraries.strings().alpha().ofMaxLength(5), Arbitraries.oneOf(leaves, lists))
-                .ofMaxSize(4)
-                .asGeneric();
-        return Arbitraries.oneOf(leaves, lists, maps, maps.list().ofMaxSize(3).asGeneric());
-    }
-
-    private static boolean isUnicode(String text) {
-        return StandardCharsets.UTF_8.newEncoder().canEncode(text);
     }
 
     private void assertRunFails(String replacement, String message) {

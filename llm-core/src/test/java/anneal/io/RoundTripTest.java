@@ -8,8 +8,10 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -103,6 +105,38 @@ class RoundTripTest {
                 .list()
                 .ofMaxSize(8)
                 .uniqueElements(Made::name);
+    }
+
+    @Property(tries = 200, seed = "1")
+    void jsonComesBack(@ForAll("values") Object value) {
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("value", value);
+        assertThat(Json.parse(Json.text(object), "text").map()).isEqualTo(object);
+        assertThat(Json.parse(Json.line(object), "line").map()).isEqualTo(object);
+        assertThat(Json.line(object)).doesNotContain("\n");
+    }
+
+    @Provide
+    Arbitrary<Object> values() {
+        Arbitrary<Object> leaves = Arbitraries.oneOf(
+                Arbitraries.strings()
+                        .ofMaxLength(20)
+                        .filter(RoundTripTest::isUnicode)
+                        .asGeneric(),
+                Arbitraries.integers().asGeneric(),
+                Arbitraries.longs().filter(n -> n != n.intValue()).asGeneric(),
+                Arbitraries.doubles().asGeneric(),
+                Arbitraries.of(true, false).asGeneric());
+        Arbitrary<Object> lists = leaves.list().ofMaxSize(4).asGeneric();
+        Arbitrary<Object> maps = Arbitraries.maps(
+                        Arbitraries.strings().alpha().ofMaxLength(5), Arbitraries.oneOf(leaves, lists))
+                .ofMaxSize(4)
+                .asGeneric();
+        return Arbitraries.oneOf(leaves, lists, maps, maps.list().ofMaxSize(3).asGeneric());
+    }
+
+    private static boolean isUnicode(String text) {
+        return StandardCharsets.UTF_8.newEncoder().canEncode(text);
     }
 
     /** All 65,536 values: f16 and bf16 widen exactly and come back as they were; NaN stays NaN. */
