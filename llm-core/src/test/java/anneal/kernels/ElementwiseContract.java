@@ -202,17 +202,6 @@ abstract class ElementwiseContract {
         return result;
     }
 
-    @Test
-    void errorFunction() {
-        // values of Abramowitz and Stegun, table 7.1, and of the continued fraction in 40 digits
-        assertThat(Erf.erf(0.5)).isCloseTo(0.5204998778130465, within(1e-15));
-        assertThat(Erf.erf(-1)).isCloseTo(-0.8427007929497149, within(1e-15));
-        assertThat(Erf.erf(2)).isCloseTo(0.9953222650189527, within(1e-15));
-        assertThat(Erf.erfc(3)).isCloseTo(2.209049699858544e-5, within(1e-18));
-        assertThat(Erf.erfc(6)).isCloseTo(2.1519736712498913e-17, within(1e-30));
-        assertThat(Erf.erfc(-3)).isCloseTo(1.9999779095030015, within(1e-14));
-    }
-
     // ---------------------------------------------------------------- dropout
 
     @Test
