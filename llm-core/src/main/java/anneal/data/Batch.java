@@ -43,4 +43,10 @@ public record Batch(
         }
         return n;
     }
+
+    /** For messages: the size and the samples. */
+    @Override
+    public String toString() {
+        return "batch [" + batch + ", " + length + "] of " + String.join(", ", names);
+    }
 }
