@@ -109,6 +109,29 @@ public record DecoderConfig(
         return ConfigWriter.write(this);
     }
 
+    /** The same with other ids for begin, end and padding. */
+    public DecoderConfig withTokens(SpecialTokens other) {
+        return new DecoderConfig(
+                family,
+                vocabSize,
+                hiddenSize,
+                feedForwardSize,
+                layers,
+                heads,
+                contextLength,
+                normEps,
+                activation,
+                tied,
+                biases,
+                windows,
+                rotary,
+                scaleScores,
+                scaleByLayer,
+                dropouts,
+                initRange,
+                other);
+    }
+
     /** The longest sequence that can be computed; 0 = no limit, for rotary angles that grow with the length. */
     public int limit() {
         return rotary != null && rotary.scaling.dependsOnLength() ? 0 : contextLength;

@@ -11,13 +11,9 @@ import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.tensor.DType;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -147,20 +143,5 @@ public final class ModelFiles {
             case anneal.nn.Attention a -> a.prefix() != null;
             default -> false;
         };
-    }
-
-    /** Makes a folder for a model; it must be new or empty. */
-    public static void requireEmpty(Path folder) {
-        try {
-            Files.createDirectories(folder);
-            String[] there = folder.toFile().list();
-            if (there != null && there.length > 0) {
-                throw new IllegalArgumentException(folder + " is not empty: it holds "
-                        + String.join(
-                                ", ", Arrays.stream(there).sorted().limit(5).toList()));
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(folder + " cannot be made: " + e.getMessage(), e);
-        }
     }
 }

@@ -194,6 +194,11 @@ public final class ChatTemplate {
         return new ChatTemplate(Map.of("default", template(name)), specialTokens, clock);
     }
 
+    /** The text of the template that is taken when there are no tools, for saving it. */
+    public String source() {
+        return template("default").source();
+    }
+
     private Template template(String name) {
         Template template = templates.get(name);
         if (template == null) {

@@ -12,10 +12,12 @@ import java.util.Map;
  * {@code wordwrap} and {@code xmlattr}.
  */
 public final class Template {
+    private final String source;
     private final Parser.Parsed parsed;
     private final Limits limits;
 
-    private Template(Parser.Parsed parsed, Limits limits) {
+    private Template(String source, Parser.Parsed parsed, Limits limits) {
+        this.source = source;
         this.parsed = parsed;
         this.limits = limits;
     }
@@ -40,11 +42,16 @@ public final class Template {
     /** Compiles {@code source}; a syntax error is an {@link IllegalArgumentException} naming the line. */
     public static Template parse(String source, Limits limits) {
         try {
-            return new Template(Parser.parse(source, limits.depth()), limits);
+            return new Template(source, Parser.parse(source, limits.depth()), limits);
         } catch (StackOverflowError e) {
             throw new IllegalArgumentException(
                     "the template is nested too deep, or has a number of too many digits", e);
         }
+    }
+
+    /** The text that was compiled. */
+    public String source() {
+        return source;
     }
 
     /** True if the template has {@code {% generation %}} markers. */
