@@ -22,89 +22,93 @@ final class VectorAttention {
     private static final int W = Panels.WIDTH;
     private static final int STEP = Panels.STEP;
 
-    /** Query floats of a task: with its outputs and a key tile they stay in the second-level cache. */
-    private static final int TASK_PANELS = 4;
+    /**
+     * Panels of queries of a task, at most. Many, since each copy of a key tile then serves more queries; that a task's queries and
+     * outputs outgrow the second-level cache costs less, as each is read once for 64 keys.
+     */
+    private static final int TASK_PANELS = 16;
 
     /** Below this many tasks a task takes fewer queries, so that threads have something to share. */
-    private static final int ENOUGH_TASKS = 16;
+    private static final int ENOUGH_TASKS = 32;
 
-    private VectorAttention() {}
+    private final MemorySegment o, lse, q, k, v;
+    private final Attention s;
+    private final int dim, chunks, group;
+
+    /** Heads and queries of a task. */
+    private final int heads, length;
+
+    private VectorAttention(
+            MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
+        this.o = o;
+        this.lse = lse;
+        this.q = q;
+        this.k = k;
+        this.v = v;
+        this.s = s;
+        dim = s.headDim();
+        chunks = Panels.count(dim);
+        group = s.heads() / s.kvHeads();
+        int panels = Math.max(1, TASK_PANELS / chunks), n;
+        heads = Math.min(group, panels);
+        for (n = panels / heads * W; n > W && headBlocks() * ceil(s.queryLen(), n) < ENOUGH_TASKS; ) {
+            n = n / W / 2 * W;
+        }
+        length = n;
+    }
 
     static void forward(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
         if (s.queryLen() == 1) {
             AttentionDecode.run(o, lse, q, k, v, s);
-            return;
+        } else {
+            new VectorAttention(o, lse, q, k, v, s).run();
         }
-        int group = s.heads() / s.kvHeads(), panels = Math.max(1, TASK_PANELS / Panels.count(s.headDim()));
-        int heads = Math.min(group, panels), length = panels / heads * W;
-        while (length > W && tasks(s, heads, length) < ENOUGH_TASKS) {
-            length = length / W / 2 * W;
-        }
-        int blocks = ceil(s.queryLen(), length), perBlock = tasks(s, heads, length) / blocks, span = length;
-        Parallel.run(perBlock * blocks, t -> {
-            // Late queries see the most keys: they go first, so that no thread is left alone with one at the end.
-            int first = (blocks - 1 - t / perBlock) * span, rest = t % perBlock;
-            int headBlocks = ceil(group, heads), bg = rest / headBlocks;
-            int firstHead = bg % s.kvHeads() * group + rest % headBlocks * heads;
-            int lastHead = Math.min(firstHead + heads, (bg % s.kvHeads() + 1) * group);
-            Block block = new Block(o, lse, q, k, v, s, bg / s.kvHeads(), bg % s.kvHeads());
-            block.run(firstHead, lastHead, first, Math.min(first + span, s.queryLen()));
-        });
-    }
-
-    private static int tasks(Attention s, int heads, int length) {
-        return s.batch() * s.kvHeads() * ceil(s.heads() / s.kvHeads(), heads) * ceil(s.queryLen(), length);
     }
 
     static int ceil(int a, int b) {
         return (a + b - 1) / b;
     }
 
-    /** One task's queries and their state. */
-    private static final class Block {
-        private final MemorySegment o, lse, q, k, v;
-        private final Attention s;
-        private final int b, g, dim, chunks;
-        private final ScoreTile tile;
-        private final float[] kTile, vTile, rows = new float[Panels.SIZE];
-        private float[] queries, out, max, sum;
-        private final float[] shrink = new float[W], unused = new float[STEP];
+    /** Tasks that share a range of queries. */
+    private int headBlocks() {
+        return s.batch() * s.kvHeads() * ceil(group, heads);
+    }
 
-        Block(
-                MemorySegment o,
-                MemorySegment lse,
-                MemorySegment q,
-                MemorySegment k,
-                MemorySegment v,
-                Attention s,
-                int b,
-                int g) {
-            this.o = o;
-            this.lse = lse;
-            this.q = q;
-            this.k = k;
-            this.v = v;
-            this.s = s;
-            this.b = b;
-            this.g = g;
-            dim = s.headDim();
-            chunks = Panels.count(dim);
-            tile = new ScoreTile(s, false);
-            kTile = new float[chunks * Panels.SIZE];
-            vTile = new float[chunks * Panels.SIZE];
+    private void run() {
+        int blocks = ceil(s.queryLen(), length), width = headBlocks();
+        Workspaces<Block> spaces = new Workspaces<>(Block::new);
+        // Late queries see the most keys: they go first, so that no thread is left alone with one at the end.
+        Parallel.run(width * blocks, t -> spaces.use(x -> x.run(t % width, (blocks - 1 - t / width) * length)));
+    }
+
+    /** The buffers of a task, and its work. */
+    private final class Block {
+        private final int most = heads * (length / W);
+        private final ScoreTile tile = new ScoreTile(s, false);
+        private final float[] rows = panels(1), kTile = panels(chunks), vTile = panels(chunks);
+        private final float[] queries = panels(most * chunks), out = panels(most * chunks);
+        private final float[] max = new float[most * W], sum = new float[most * W];
+        private final float[] shrink = new float[W], unused = new float[STEP];
+        private int b, g;
+
+        private static float[] panels(int n) {
+            return new float[n * Panels.SIZE];
         }
 
-        void run(int firstHead, int lastHead, int first, int end) {
+        void run(int headBlock, int first) {
+            int bg = headBlock / ceil(group, heads);
+            b = bg / s.kvHeads();
+            g = bg % s.kvHeads();
+            int firstHead = g * group + headBlock % ceil(group, heads) * heads;
+            int lastHead = Math.min(firstHead + heads, (g + 1) * group), end = Math.min(first + length, s.queryLen());
             int perHead = ceil(end - first, W), panels = (lastHead - firstHead) * perHead;
-            queries = new float[panels * chunks * Panels.SIZE];
-            out = new float[panels * chunks * Panels.SIZE];
-            max = new float[panels * W];
-            sum = new float[panels * W];
             Arrays.fill(max, Float.NEGATIVE_INFINITY);
+            Arrays.fill(sum, 0);
+            Arrays.fill(out, 0);
             for (int n = 0; n < panels; n++) {
-                int from = first + n % perHead * W;
-                loadQueries(n, firstHead + n / perHead, from, Math.min(W, end - from));
+                int at = first + n % perHead * W;
+                loadQueries(n, firstHead + n / perHead, at, Math.min(W, end - at));
             }
             int offset = s.keyLen() - s.queryLen();
             int from = s.window() > 0 ? Math.max(0, first + offset - s.window() + 1) / W * W : 0;

@@ -21,11 +21,11 @@ final class VectorAttentionGrad {
     private static final int W = Panels.WIDTH;
     private static final int STEP = Panels.STEP;
 
-    /** Panels of 64 keys in a block: with their gradients they fill the second-level cache. */
-    private static final int BLOCK_PANELS = 4;
+    /** Panels of keys in a block, at most: the more, the more each transposed panel of queries serves. */
+    private static final int BLOCK_PANELS = 16;
 
     /** Below this many tasks a block takes fewer keys, so that threads have something to share. */
-    private static final int ENOUGH_TASKS = 16;
+    private static final int ENOUGH_TASKS = 32;
 
     private final Kernels.AttentionGrad g;
     private final Attention s;
@@ -60,6 +60,7 @@ final class VectorAttentionGrad {
         Parallel.run(blocks(s.batch() * s.queryLen(), W), this::inner);
         int keyBlocks = blocks(s.keyLen(), block), queryBlocks = blocks(s.queryLen(), block);
         int n = Math.max(keyBlocks, queryBlocks), kvs = s.batch() * s.kvHeads();
+        Workspaces<Pair> spaces = new Workspaces<>(Pair::new);
         for (int d = 0; d < n; d++) {
             int[] pairs = new int[keyBlocks];
             int count = 0;
@@ -71,7 +72,7 @@ final class VectorAttentionGrad {
             int shift = d, width = count;
             Parallel.run(count * kvs, t -> {
                 int c = pairs[t % width], kv = t / width;
-                new Pair(kv / s.kvHeads(), kv % s.kvHeads(), c * block).run((c + shift) % n * block);
+                spaces.use(x -> x.run(kv / s.kvHeads(), kv % s.kvHeads(), c * block, (c + shift) % n * block));
             });
         }
     }
@@ -95,27 +96,17 @@ final class VectorAttentionGrad {
         }
     }
 
-    /** The work of one block of keys, and with it of a block of queries. */
+    /** The buffers of a block of keys and a panel of queries, and the work of one pair of blocks. */
     private final class Pair {
-        private final int b, kv, firstKey, keys;
-        private final float[] k, v, dk, dv;
+        private final float[] k = panels(block / W),
+                v = panels(block / W),
+                dk = panels(block / W),
+                dv = panels(block / W);
         private final float[] q = panels(1), qT = panels(1), dO = panels(1), dOT = panels(1), dq = panels(1);
         private final float[] dScores = new float[Panels.SIZE];
         private final float[] lse = new float[W], projection = new float[W], unused = new float[STEP];
         private final ScoreTile tile = new ScoreTile(s, true);
-        private int head, firstQuery, queries;
-
-        Pair(int b, int kv, int firstKey) {
-            this.b = b;
-            this.kv = kv;
-            this.firstKey = firstKey;
-            keys = Math.min(firstKey + block, s.keyLen()) - firstKey;
-            int n = blocks(keys, W);
-            k = panels(n);
-            v = panels(n);
-            dk = panels(n);
-            dv = panels(n);
-        }
+        private int b, kv, firstKey, keys, head, firstQuery, queries;
 
         private float[] panels(int n) {
             return new float[n * chunks * Panels.SIZE];
@@ -129,7 +120,13 @@ final class VectorAttentionGrad {
             return (((long) b * s.queryLen() + i) * s.heads() + head) * dim;
         }
 
-        void run(int first) {
+        void run(int batch, int kvHead, int key, int first) {
+            b = batch;
+            kv = kvHead;
+            firstKey = key;
+            keys = Math.min(firstKey + block, s.keyLen()) - firstKey;
+            Arrays.fill(dk, 0);
+            Arrays.fill(dv, 0);
             long stride = (long) s.kvHeads() * dim;
             for (int j = 0; j < keys; j += W) {
                 int at = j / W * chunks * Panels.SIZE, rows = Math.min(W, keys - j);
