@@ -5,7 +5,7 @@ package anneal.text;
  *
  * @param ids token ids
  * @param starts start of each token's span, in UTF-16 units of the original text
- * @param ends end (exclusive) of each token's span; equal to the start for an added token
+ * @param ends end (exclusive) of each token's span; 0 and 0 for a token that stands for no text (begin, end)
  */
 public record Encoding(int[] ids, int[] starts, int[] ends) {
     public Encoding {

@@ -207,7 +207,8 @@ final class SentencePieceBpe {
             steps.add(JsonFields.object("type", "Precompiled", "precompiled_charsmap", map));
         }
         if (s.normalizer.removeExtraBlanks()) {
-            steps.add(JsonFields.object("type", "Strip", "strip_left", true, "strip_right", true));
+            // "Strip" would take line ends, too.
+            steps.add(replace(JsonFields.object("Regex", "\\A +| +\\z"), ""));
             steps.add(replace(JsonFields.object("Regex", " {2,}"), " "));
         }
         Map<String, Object> pre = null;

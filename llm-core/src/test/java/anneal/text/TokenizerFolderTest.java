@@ -96,7 +96,14 @@ class TokenizerFolderTest {
     @Test
     void whatIsSavedOpensAsTheSameTokenizer() throws IOException {
         List<String> texts = List.of(
-                "", "Hello, world!", "It's 2024 \n\n 你好 caf\u00e9", "<|im_start|>user", "a  b", "\uD83D\uDE00 \u0000");
+                "",
+                "\t",
+                "\n a\n",
+                "Hello, world!",
+                "It's 2024 \n\n 你好 caf\u00e9",
+                "<|im_start|>user",
+                "a  b",
+                "\uD83D\uDE00 \u0000");
         for (String name : List.of(
                 "gpt2-style/tokenizer.json",
                 "llama3-style/tokenizer.json",
