@@ -1,5 +1,14 @@
 package anneal.tensor;
 
+import anneal.kernels.BF16Matrix;
+import anneal.kernels.BlockFormat;
+import anneal.kernels.BlockMatrix;
+import anneal.kernels.F16Matrix;
+import anneal.kernels.F32Matrix;
+import anneal.kernels.F64Matrix;
+import anneal.kernels.Matrix;
+import java.lang.foreign.MemorySegment;
+
 /**
  * How numbers are stored in a file. Tensors compute in f32; every other type is only read (and widened on the way) or
  * written.
@@ -78,5 +87,38 @@ public enum DType {
                     "DType " + this + ": " + count + " numbers are no multiple of its block of " + blockSize);
         }
         return Math.multiplyExact(count / blockSize, blockBytes);
+    }
+
+    /**
+     * The matrix [rows, cols] that lies at the start of {@code data} in this format, read in place.
+     *
+     * @throws IllegalArgumentException if this type holds no real numbers, data is too short, or a row is no whole number of
+     *     blocks
+     */
+    public Matrix matrix(MemorySegment data, int rows, int cols) {
+        if (cols % blockSize != 0 || data.byteSize() < bytes((long) rows * cols)) {
+            throw new IllegalArgumentException("DType " + this + ": a matrix [" + rows + ", " + cols + "] needs "
+                    + (cols % blockSize != 0
+                            ? "rows of whole blocks of " + blockSize
+                            : bytes((long) rows * cols) + " bytes, there are " + data.byteSize()));
+        }
+        return switch (this) {
+            case F32 -> new F32Matrix(data, rows, cols);
+            case F16 -> new F16Matrix(data, rows, cols);
+            case BF16 -> new BF16Matrix(data, rows, cols);
+            case F64 -> new F64Matrix(data, rows, cols);
+            case Q4_0 -> new BlockMatrix(data, rows, cols, BlockFormat.Q4_0);
+            case Q4_1 -> new BlockMatrix(data, rows, cols, BlockFormat.Q4_1);
+            case Q5_0 -> new BlockMatrix(data, rows, cols, BlockFormat.Q5_0);
+            case Q5_1 -> new BlockMatrix(data, rows, cols, BlockFormat.Q5_1);
+            case Q8_0 -> new BlockMatrix(data, rows, cols, BlockFormat.Q8_0);
+            case Q2_K -> new BlockMatrix(data, rows, cols, BlockFormat.Q2_K);
+            case Q3_K -> new BlockMatrix(data, rows, cols, BlockFormat.Q3_K);
+            case Q4_K -> new BlockMatrix(data, rows, cols, BlockFormat.Q4_K);
+            case Q5_K -> new BlockMatrix(data, rows, cols, BlockFormat.Q5_K);
+            case Q6_K -> new BlockMatrix(data, rows, cols, BlockFormat.Q6_K);
+            case I64, I32, I16, I8, U8, BOOL ->
+                throw new IllegalArgumentException("DType " + this + " holds no real numbers: it cannot be a weight");
+        };
     }
 }
