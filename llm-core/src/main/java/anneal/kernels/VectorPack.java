@@ -62,7 +62,7 @@ final class VectorPack {
         int rows = Math.min(COLS, w.rows() - row);
         float[] piece = VectorScratch.mine().piece(COLS * STRIDE);
         for (int i = 0; i < rows; i++) {
-            w.widen(row + i, from, depth, piece, i * STRIDE);
+            VectorWiden.row(w, row + i, from, depth, piece, i * STRIDE);
         }
         for (int i = rows; i < COLS; i++) {
             Arrays.fill(piece, i * STRIDE, i * STRIDE + depth, 0);
@@ -89,7 +89,7 @@ final class VectorPack {
         float[] piece = VectorScratch.mine().piece(padded);
         Arrays.fill(piece, cols, padded, 0);
         for (int p = 0; p < depth; p++) {
-            w.widen(from + p, col, cols, piece, 0);
+            VectorWiden.row(w, from + p, col, cols, piece, 0);
             for (int c = 0; c < padded; c += LANES) {
                 FloatVector.fromArray(LANE, piece, c)
                         .intoArray(strips, (c & -COLS) * depth + p * COLS + (c & COLS - 1));
