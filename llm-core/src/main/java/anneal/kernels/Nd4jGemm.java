@@ -30,6 +30,10 @@ final class Nd4jGemm {
     }
 
     void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        if (w instanceof TransposedMatrix t) {
+            matmul(y, x, t.stored(), m, alpha, add);
+            return;
+        }
         int n = w.rows(), k = w.cols();
         if (nothing(y, (long) m * n, k, add)) {
             return;
@@ -42,6 +46,10 @@ final class Nd4jGemm {
     }
 
     void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        if (w instanceof TransposedMatrix t) {
+            matmulT(y, x, t.stored(), m, alpha, add);
+            return;
+        }
         int n = w.rows(), k = w.cols();
         if (nothing(y, (long) m * k, n, add)) {
             return;

@@ -37,7 +37,15 @@ final class VectorGemm {
     private record Product(MemorySegment y, int rows, int cols, int depth, float alpha, boolean add) {}
 
     static void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        if (w instanceof TransposedMatrix t) {
+            matmul(y, x, t.stored(), m, alpha, add);
+            return;
+        }
         int n = w.rows(), k = w.cols();
+        if (m <= VectorGemv.ROWS) {
+            VectorGemv.matmulT(y, x, w, m, alpha, add);
+            return;
+        }
         Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, k, row, rows, from, depth);
         Right right = (strips, col, cols, from, depth) -> {
             for (int c = 0; c < cols; c += COLS) {
@@ -48,7 +56,15 @@ final class VectorGemm {
     }
 
     static void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        if (w instanceof TransposedMatrix t) {
+            matmulT(y, x, t.stored(), m, alpha, add);
+            return;
+        }
         int n = w.rows(), k = w.cols();
+        if (m <= VectorGemv.ROWS) {
+            VectorGemv.matmul(y, x, w, m, alpha, add);
+            return;
+        }
         Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, n, row, rows, from, depth);
         Right right = (strips, col, cols, from, depth) -> VectorPack.stripsOfColumns(strips, w, col, cols, from, depth);
         run(new Product(y, m, k, n, alpha, add), left, right, 1, w.block());

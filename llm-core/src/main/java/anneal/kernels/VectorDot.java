@@ -1,0 +1,231 @@
+package anneal.kernels;
+
+import static anneal.kernels.LittleEndian.half;
+import static anneal.kernels.LittleEndian.i8;
+import static anneal.kernels.VectorCodes.FLOATS;
+import static anneal.kernels.VectorCodes.bytes;
+import static anneal.kernels.VectorCodes.floats;
+import static anneal.kernels.VectorCodes.high;
+import static anneal.kernels.VectorCodes.low;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Inner product of one stored row with one vector of floats: each weight is read once, in its stored form, and never written
+ * as a float.
+ *
+ * <p>Where a block's numbers are d q + m, the sum over the block is d sum(q x) + m sum(x), and sum(x) is the same for all rows
+ * ({@link #sums}).
+ */
+final class VectorDot {
+    private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+    private static final int LANES = SPECIES.length();
+    private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+    private VectorDot() {}
+
+    /** True if {@link #row} knows how w is stored. */
+    static boolean reads(Matrix w) {
+        return switch (w) {
+            case F32Matrix m -> true;
+            case F16Matrix m -> VectorCodes.FAST;
+            case BF16Matrix m -> VectorCodes.FAST;
+            case BlockMatrix m ->
+                VectorCodes.FAST
+                        && switch (m.format()) {
+                            case Q4_0, Q4_1, Q8_0, Q4_K, Q6_K -> true;
+                            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> false;
+                        };
+            default -> false;
+        };
+    }
+
+    /** Writes the products of rows [from, to) with x to out[0 ..]. */
+    static void rows(Matrix w, int from, int to, float[] x, float[] sums, float[] out) {
+        int k = w.cols();
+        switch (w) {
+            case F32Matrix m -> {
+                for (int j = from; j < to; j++) {
+                    out[j - from] = f32(m.data(), 4L * j * k, k, x);
+                }
+            }
+            case F16Matrix m -> {
+                for (int j = from; j < to; j++) {
+                    out[j - from] = f16(m.data(), 2L * j * k, k, x);
+                }
+            }
+            case BF16Matrix m -> {
+                for (int j = from; j < to; j++) {
+                    out[j - from] = bf16(m.data(), 2L * j * k, k, x);
+                }
+            }
+            case BlockMatrix m -> {
+                for (int j = from; j < to; j++) {
+                    out[j - from] = block(m, m.offset(j, 0), k, x, sums);
+                }
+            }
+            default -> throw new AssertionError("no inner product for " + w.getClass());
+        }
+    }
+
+    private static float block(BlockMatrix m, long at, int k, float[] x, float[] sums) {
+        MemorySegment s = m.data();
+        return switch (m.format()) {
+            case Q4_0 -> q4(s, at, k, x, sums);
+            case Q4_1 -> q4WithMinimum(s, at, k, x, sums);
+            case Q8_0 -> q8(s, at, k, x);
+            case Q4_K -> q4K(s, at, k, x, sums);
+            case Q6_K -> q6K(s, at, k, x);
+            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> throw new AssertionError("no inner product for " + m.format());
+        };
+    }
+
+    /** sum(x) of each 32 floats. */
+    static void sums(float[] x, int k, float[] sums) {
+        for (int b = 0; b < k / 32; b++) {
+            float sum = 0;
+            for (int i = 0; i < 32; i++) {
+                sum += x[32 * b + i];
+            }
+            sums[b] = sum;
+        }
+    }
+
+    private static float f32(MemorySegment s, long at, int k, float[] x) {
+        FloatVector s0 = FloatVector.zero(SPECIES), s1 = s0, s2 = s0, s3 = s0;
+        int i = 0;
+        // four sums, since one would wait for the multiply-add before it
+        for (; i <= k - 4 * LANES; i += 4 * LANES) {
+            s0 = load(s, at, i).fma(FloatVector.fromArray(SPECIES, x, i), s0);
+            s1 = load(s, at, i + LANES).fma(FloatVector.fromArray(SPECIES, x, i + LANES), s1);
+            s2 = load(s, at, i + 2 * LANES).fma(FloatVector.fromArray(SPECIES, x, i + 2 * LANES), s2);
+            s3 = load(s, at, i + 3 * LANES).fma(FloatVector.fromArray(SPECIES, x, i + 3 * LANES), s3);
+        }
+        for (; i <= k - LANES; i += LANES) {
+            s0 = load(s, at, i).fma(FloatVector.fromArray(SPECIES, x, i), s0);
+        }
+        float sum = s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+        for (; i < k; i++) {
+            sum += s.get(LittleEndian.FLOAT, at + 4L * i) * x[i];
+        }
+        return sum;
+    }
+
+    private static FloatVector load(MemorySegment s, long at, int i) {
+        return FloatVector.fromMemorySegment(SPECIES, s, at + 4L * i, ORDER);
+    }
+
+    private static float f16(MemorySegment s, long at, int k, float[] x) {
+        FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
+        int i = 0;
+        for (; i <= k - 16; i += 16) {
+            s0 = VectorCodes.halves(s, at + 2L * i).fma(x(x, i), s0);
+            s1 = VectorCodes.halves(s, at + 2L * i + 16).fma(x(x, i + 8), s1);
+        }
+        float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
+        for (; i < k; i++) {
+            sum += half(s, at + 2L * i) * x[i];
+        }
+        return sum;
+    }
+
+    private static float bf16(MemorySegment s, long at, int k, float[] x) {
+        FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
+        int i = 0;
+        for (; i <= k - 16; i += 16) {
+            s0 = VectorCodes.bfloats(s, at + 2L * i).fma(x(x, i), s0);
+            s1 = VectorCodes.bfloats(s, at + 2L * i + 16).fma(x(x, i + 8), s1);
+        }
+        float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
+        for (; i < k; i++) {
+            sum += Float.intBitsToFloat(s.get(LittleEndian.SHORT, at + 2L * i) << 16) * x[i];
+        }
+        return sum;
+    }
+
+    private static FloatVector x(float[] x, int i) {
+        return FloatVector.fromArray(FLOATS, x, i);
+    }
+
+    /** Sum of 32 nibbles times x: 16 bytes, low nibbles first. */
+    private static FloatVector nibbles(MemorySegment s, long at, float[] x, int i) {
+        IntVector c0 = bytes(s, at), c1 = bytes(s, at + 8);
+        FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
+        FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
+        return t.add(u);
+    }
+
+    private static float q4(MemorySegment s, long at, int k, float[] x, float[] sums) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        float rest = 0;
+        for (int i = 0; i < k; i += 32, at += 18) {
+            float d = half(s, at);
+            acc = nibbles(s, at + 2, x, i).fma(FloatVector.broadcast(FLOATS, d), acc);
+            rest -= 8 * d * sums[i >> 5];
+        }
+        return acc.reduceLanes(VectorOperators.ADD) + rest;
+    }
+
+    private static float q4WithMinimum(MemorySegment s, long at, int k, float[] x, float[] sums) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        float rest = 0;
+        for (int i = 0; i < k; i += 32, at += 20) {
+            acc = nibbles(s, at + 4, x, i).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
+            rest += half(s, at + 2) * sums[i >> 5];
+        }
+        return acc.reduceLanes(VectorOperators.ADD) + rest;
+    }
+
+    private static float q8(MemorySegment s, long at, int k, float[] x) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        for (int i = 0; i < k; i += 32, at += 34) {
+            FloatVector t = floats(bytes(s, at + 10))
+                    .fma(x(x, i + 8), floats(bytes(s, at + 2)).mul(x(x, i)));
+            FloatVector u = floats(bytes(s, at + 26))
+                    .fma(x(x, i + 24), floats(bytes(s, at + 18)).mul(x(x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
+        }
+        return acc.reduceLanes(VectorOperators.ADD);
+    }
+
+    private static float q4K(MemorySegment s, long at, int k, float[] x, float[] sums) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        float rest = 0;
+        for (int i = 0; i < k; i += 256, at += 144) {
+            float d = half(s, at), dmin = half(s, at + 2);
+            for (int g = 0; g < 8; g += 2) {
+                FloatVector t = FloatVector.zero(FLOATS), u = t;
+                int from = i + 32 * g;
+                for (int j = 0; j < 32; j += 8) {
+                    IntVector codes = bytes(s, at + 16 + 16 * g + j);
+                    t = low(codes).fma(x(x, from + j), t);
+                    u = high(codes).fma(x(x, from + 32 + j), u);
+                }
+                acc = t.fma(FloatVector.broadcast(FLOATS, d * BlockFormat.scale(s, at + 4, g)), acc);
+                acc = u.fma(FloatVector.broadcast(FLOATS, d * BlockFormat.scale(s, at + 4, g + 1)), acc);
+                rest -= dmin
+                        * (BlockFormat.minimum(s, at + 4, g) * sums[from >> 5]
+                                + BlockFormat.minimum(s, at + 4, g + 1) * sums[(from >> 5) + 1]);
+            }
+        }
+        return acc.reduceLanes(VectorOperators.ADD) + rest;
+    }
+
+    private static float q6K(MemorySegment s, long at, int k, float[] x) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        for (int i = 0; i < k; i += 256, at += 210) {
+            float d = half(s, at + 208);
+            for (int g = 0; g < 16; g++) {
+                FloatVector t = VectorWiden.q6(s, at, g, 0).mul(x(x, i + 16 * g));
+                t = VectorWiden.q6(s, at, g, 8).fma(x(x, i + 16 * g + 8), t);
+                acc = t.fma(FloatVector.broadcast(FLOATS, d * i8(s, at + 192 + g)), acc);
+            }
+        }
+        return acc.reduceLanes(VectorOperators.ADD);
+    }
+}
