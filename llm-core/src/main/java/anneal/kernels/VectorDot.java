@@ -21,6 +21,10 @@ import jdk.incubator.vector.VectorSpecies;
  *
  * <p>Where a block's numbers are d q + m, the sum over the block is d sum(q x) + m sum(x), and sum(x) is the same for all rows
  * ({@link #sums}).
+ *
+ * <p>Each loop stands in a method of its own and calls nothing but vector operations and one-line helpers: C2 refuses to inline
+ * a helper whose own machine code is already large, and then every vector in the loop becomes an object (measured: ten times
+ * slower).
  */
 final class VectorDot {
     private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -152,20 +156,15 @@ final class VectorDot {
         return FloatVector.fromArray(FLOATS, x, i);
     }
 
-    /** Sum of 32 nibbles times x: 16 bytes, low nibbles first. */
-    private static FloatVector nibbles(MemorySegment s, long at, float[] x, int i) {
-        IntVector c0 = bytes(s, at), c1 = bytes(s, at + 8);
-        FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
-        FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
-        return t.add(u);
-    }
-
     private static float q4(MemorySegment s, long at, int k, float[] x, float[] sums) {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 18) {
             float d = half(s, at);
-            acc = nibbles(s, at + 2, x, i).fma(FloatVector.broadcast(FLOATS, d), acc);
+            IntVector c0 = bytes(s, at + 2), c1 = bytes(s, at + 10);
+            FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
+            FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, d), acc);
             rest -= 8 * d * sums[i >> 5];
         }
         return acc.reduceLanes(VectorOperators.ADD) + rest;
@@ -175,7 +174,10 @@ final class VectorDot {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 20) {
-            acc = nibbles(s, at + 4, x, i).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
+            IntVector c0 = bytes(s, at + 4), c1 = bytes(s, at + 12);
+            FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
+            FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
             rest += half(s, at + 2) * sums[i >> 5];
         }
         return acc.reduceLanes(VectorOperators.ADD) + rest;

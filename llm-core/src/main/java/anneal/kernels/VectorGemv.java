@@ -76,19 +76,23 @@ final class VectorGemv {
         return sum;
     }
 
-    /** Four inner products that share the loads of the row. */
+    /** Four inner products that share the loads of the row; two sums each, to keep the multiply-adds from waiting. */
     private static void dot4(float[] row, float[] x, int at, int k, float[] out, int to, int apart) {
-        FloatVector s0 = FloatVector.zero(SPECIES), s1 = s0, s2 = s0, s3 = s0;
+        FloatVector s0 = FloatVector.zero(SPECIES), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
         int i = 0;
-        for (; i <= k - LANES; i += LANES) {
-            FloatVector v = vector(row, i);
+        for (; i <= k - 2 * LANES; i += 2 * LANES) {
+            FloatVector v = vector(row, i), w = vector(row, i + LANES);
             s0 = v.fma(vector(x, at + i), s0);
             s1 = v.fma(vector(x, at + k + i), s1);
             s2 = v.fma(vector(x, at + 2 * k + i), s2);
             s3 = v.fma(vector(x, at + 3 * k + i), s3);
+            t0 = w.fma(vector(x, at + i + LANES), t0);
+            t1 = w.fma(vector(x, at + k + i + LANES), t1);
+            t2 = w.fma(vector(x, at + 2 * k + i + LANES), t2);
+            t3 = w.fma(vector(x, at + 3 * k + i + LANES), t3);
         }
-        float r0 = s0.reduceLanes(VectorOperators.ADD), r1 = s1.reduceLanes(VectorOperators.ADD);
-        float r2 = s2.reduceLanes(VectorOperators.ADD), r3 = s3.reduceLanes(VectorOperators.ADD);
+        float r0 = s0.add(t0).reduceLanes(VectorOperators.ADD), r1 = s1.add(t1).reduceLanes(VectorOperators.ADD);
+        float r2 = s2.add(t2).reduceLanes(VectorOperators.ADD), r3 = s3.add(t3).reduceLanes(VectorOperators.ADD);
         for (; i < k; i++) {
             r0 += row[i] * x[at + i];
             r1 += row[i] * x[at + k + i];
@@ -106,31 +110,51 @@ final class VectorGemv {
         int n = w.rows(), k = w.cols();
         float[] left = VectorScratch.mine().shared(m * n);
         MemorySegment.copy(x, JAVA_FLOAT, 0, left, 0, m * n);
-        int cols = VectorGemm.roundUp(Math.clamp(GRAIN / Math.max(1, n), 64, 1024), Math.max(64, w.block()));
+        int cols = VectorGemm.roundUp(Math.clamp(GRAIN / Math.max(1, n), 128, 1024), Math.max(64, w.block()));
         Parallel.run(VectorGemm.ceil(k, cols), t -> {
             int col = t * cols, count = Math.min(cols, k - col);
-            float[] row = VectorScratch.mine().piece(cols),
+            float[] rows = VectorScratch.mine().piece(4 * count),
                     out = VectorScratch.mine().strips(m * count);
             Arrays.fill(out, 0, m * count, 0);
-            for (int j = 0; j < n; j++) {
-                VectorWiden.row(w, j, col, count, row, 0);
+            for (int j = 0; j < n; j += 4) {
+                int some = Math.min(4, n - j);
+                for (int r = 0; r < some; r++) {
+                    VectorWiden.row(w, j + r, col, count, rows, r * count);
+                }
                 for (int i = 0; i < m; i++) {
-                    axpy(out, i * count, left[i * n + j], row, count);
+                    if (some == 4) {
+                        axpy4(out, i * count, left, i * n + j, rows, count);
+                    } else {
+                        axpy(out, i * count, left, i * n + j, rows, count, some);
+                    }
                 }
             }
             put(y, k, col, out, count, m, alpha, add);
         });
     }
 
-    private static void axpy(float[] y, int at, float a, float[] x, int count) {
+    /** y += a[0] x[0] + .. + a[3] x[3], four rows of x at once so that y is read and written once for them. */
+    private static void axpy4(float[] y, int at, float[] a, int from, float[] x, int count) {
+        FloatVector a0 = FloatVector.broadcast(SPECIES, a[from]), a1 = FloatVector.broadcast(SPECIES, a[from + 1]);
+        FloatVector a2 = FloatVector.broadcast(SPECIES, a[from + 2]), a3 = FloatVector.broadcast(SPECIES, a[from + 3]);
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
-            vector(x, i)
-                    .fma(FloatVector.broadcast(SPECIES, a), vector(y, at + i))
-                    .intoArray(y, at + i);
+            FloatVector sum = a0.fma(vector(x, i), vector(y, at + i));
+            sum = a1.fma(vector(x, count + i), sum);
+            sum = a2.fma(vector(x, 2 * count + i), sum);
+            a3.fma(vector(x, 3 * count + i), sum).intoArray(y, at + i);
         }
         for (; i < count; i++) {
-            y[at + i] += a * x[i];
+            float sum = y[at + i] + a[from] * x[i] + a[from + 1] * x[count + i];
+            y[at + i] = sum + a[from + 2] * x[2 * count + i] + a[from + 3] * x[3 * count + i];
+        }
+    }
+
+    private static void axpy(float[] y, int at, float[] a, int from, float[] x, int count, int rows) {
+        for (int r = 0; r < rows; r++) {
+            for (int i = 0; i < count; i++) {
+                y[at + i] += a[from + r] * x[r * count + i];
+            }
         }
     }
 
