@@ -1,12 +1,12 @@
 package anneal.kernels;
 
-import static anneal.kernels.LittleEndian.half;
-import static anneal.kernels.LittleEndian.i8;
 import static anneal.kernels.VectorCodes.FLOATS;
 import static anneal.kernels.VectorCodes.bytes;
 import static anneal.kernels.VectorCodes.floats;
+import static anneal.kernels.VectorCodes.half;
 import static anneal.kernels.VectorCodes.high;
 import static anneal.kernels.VectorCodes.low;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
@@ -22,14 +22,16 @@ import jdk.incubator.vector.VectorSpecies;
  * <p>Where a block's numbers are d q + m, the sum over the block is d sum(q x) + m sum(x), and sum(x) is the same for all rows
  * ({@link #sums}).
  *
- * <p>Each loop stands in a method of its own and calls nothing but vector operations and one-line helpers: C2 refuses to inline
- * a helper whose own machine code is already large, and then every vector in the loop becomes an object (measured: ten times
- * slower).
+ * <p>Each loop stands in a method of its own and calls nothing but vector operations and one-line helpers, so that C2 inlines
+ * all of it; a helper that it leaves out makes every vector in the loop an object.
  */
 final class VectorDot {
     private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = SPECIES.length();
     private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+    /** Bytes of rows that are copied together. */
+    private static final int PIECE = 8 << 10;
 
     private VectorDot() {}
 
@@ -49,7 +51,7 @@ final class VectorDot {
         };
     }
 
-    /** Writes the products of rows [from, to) with x to out[0 ..]. */
+    /** Writes the products of rows [from, to) of w with x to out[0 ..]. */
     static void rows(Matrix w, int from, int to, float[] x, float[] sums, float[] out) {
         int k = w.cols();
         switch (w) {
@@ -58,35 +60,39 @@ final class VectorDot {
                     out[j - from] = f32(m.data(), 4L * j * k, k, x);
                 }
             }
-            case F16Matrix m -> {
-                for (int j = from; j < to; j++) {
-                    out[j - from] = f16(m.data(), 2L * j * k, k, x);
-                }
-            }
-            case BF16Matrix m -> {
-                for (int j = from; j < to; j++) {
-                    out[j - from] = bf16(m.data(), 2L * j * k, k, x);
-                }
-            }
+            case F16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at) -> f16(s, at, k, x));
+            case BF16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at) -> bf16(s, at, k, x));
             case BlockMatrix m -> {
-                for (int j = from; j < to; j++) {
-                    out[j - from] = block(m, m.offset(j, 0), k, x, sums);
-                }
+                RowDot dot = switch (m.format()) {
+                    case Q4_0 -> (s, at) -> q4(s, at, k, x, sums);
+                    case Q4_1 -> (s, at) -> q4WithMinimum(s, at, k, x, sums);
+                    case Q8_0 -> (s, at) -> q8(s, at, k, x);
+                    case Q4_K -> (s, at) -> q4K(s, at, k, x, sums);
+                    case Q6_K -> (s, at) -> q6K(s, at, k, x);
+                    case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> throw new AssertionError("no dot for " + m.format());
+                };
+                pieces(m.data(), Math.toIntExact(m.offset(1, 0)), from, to, out, dot);
             }
-            default -> throw new AssertionError("no inner product for " + w.getClass());
+            default -> throw new AssertionError("no dot for " + w.getClass());
         }
     }
 
-    private static float block(BlockMatrix m, long at, int k, float[] x, float[] sums) {
-        MemorySegment s = m.data();
-        return switch (m.format()) {
-            case Q4_0 -> q4(s, at, k, x, sums);
-            case Q4_1 -> q4WithMinimum(s, at, k, x, sums);
-            case Q8_0 -> q8(s, at, k, x);
-            case Q4_K -> q4K(s, at, k, x, sums);
-            case Q6_K -> q6K(s, at, k, x);
-            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> throw new AssertionError("no inner product for " + m.format());
-        };
+    /** The product of the row that starts at byte {@code at} with x. */
+    private interface RowDot {
+        float of(byte[] s, int at);
+    }
+
+    /** Copies rows of {@code rowBytes} bytes to an array, as many at a time as stay in the nearest cache, and multiplies them. */
+    private static void pieces(MemorySegment s, int rowBytes, int from, int to, float[] out, RowDot dot) {
+        int some = Math.clamp(PIECE / Math.max(1, rowBytes), 1, to - from);
+        byte[] raw = VectorScratch.mine().raw(some * rowBytes);
+        for (int j = from; j < to; j += some) {
+            int count = Math.min(some, to - j);
+            MemorySegment.copy(s, JAVA_BYTE, (long) j * rowBytes, raw, 0, count * rowBytes);
+            for (int r = 0; r < count; r++) {
+                out[j - from + r] = dot.of(raw, r * rowBytes);
+            }
+        }
     }
 
     /** sum(x) of each 32 floats. */
@@ -124,30 +130,30 @@ final class VectorDot {
         return FloatVector.fromMemorySegment(SPECIES, s, at + 4L * i, ORDER);
     }
 
-    private static float f16(MemorySegment s, long at, int k, float[] x) {
+    private static float f16(byte[] s, int at, int k, float[] x) {
         FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
         int i = 0;
         for (; i <= k - 16; i += 16) {
-            s0 = VectorCodes.halves(s, at + 2L * i).fma(x(x, i), s0);
-            s1 = VectorCodes.halves(s, at + 2L * i + 16).fma(x(x, i + 8), s1);
+            s0 = VectorCodes.halves(s, at + 2 * i).fma(x(x, i), s0);
+            s1 = VectorCodes.halves(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
         }
         float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
         for (; i < k; i++) {
-            sum += half(s, at + 2L * i) * x[i];
+            sum += half(s, at + 2 * i) * x[i];
         }
         return sum;
     }
 
-    private static float bf16(MemorySegment s, long at, int k, float[] x) {
+    private static float bf16(byte[] s, int at, int k, float[] x) {
         FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
         int i = 0;
         for (; i <= k - 16; i += 16) {
-            s0 = VectorCodes.bfloats(s, at + 2L * i).fma(x(x, i), s0);
-            s1 = VectorCodes.bfloats(s, at + 2L * i + 16).fma(x(x, i + 8), s1);
+            s0 = VectorCodes.bfloats(s, at + 2 * i).fma(x(x, i), s0);
+            s1 = VectorCodes.bfloats(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
         }
         float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
         for (; i < k; i++) {
-            sum += Float.intBitsToFloat(s.get(LittleEndian.SHORT, at + 2L * i) << 16) * x[i];
+            sum += VectorCodes.bfloat(s, at + 2 * i) * x[i];
         }
         return sum;
     }
@@ -156,7 +162,7 @@ final class VectorDot {
         return FloatVector.fromArray(FLOATS, x, i);
     }
 
-    private static float q4(MemorySegment s, long at, int k, float[] x, float[] sums) {
+    private static float q4(byte[] s, int at, int k, float[] x, float[] sums) {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 18) {
@@ -170,7 +176,7 @@ final class VectorDot {
         return acc.reduceLanes(VectorOperators.ADD) + rest;
     }
 
-    private static float q4WithMinimum(MemorySegment s, long at, int k, float[] x, float[] sums) {
+    private static float q4WithMinimum(byte[] s, int at, int k, float[] x, float[] sums) {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 20) {
@@ -183,7 +189,7 @@ final class VectorDot {
         return acc.reduceLanes(VectorOperators.ADD) + rest;
     }
 
-    private static float q8(MemorySegment s, long at, int k, float[] x) {
+    private static float q8(byte[] s, int at, int k, float[] x) {
         FloatVector acc = FloatVector.zero(FLOATS);
         for (int i = 0; i < k; i += 32, at += 34) {
             FloatVector t = floats(bytes(s, at + 10))
@@ -195,7 +201,7 @@ final class VectorDot {
         return acc.reduceLanes(VectorOperators.ADD);
     }
 
-    private static float q4K(MemorySegment s, long at, int k, float[] x, float[] sums) {
+    private static float q4K(byte[] s, int at, int k, float[] x, float[] sums) {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 256, at += 144) {
@@ -208,24 +214,24 @@ final class VectorDot {
                     t = low(codes).fma(x(x, from + j), t);
                     u = high(codes).fma(x(x, from + 32 + j), u);
                 }
-                acc = t.fma(FloatVector.broadcast(FLOATS, d * BlockFormat.scale(s, at + 4, g)), acc);
-                acc = u.fma(FloatVector.broadcast(FLOATS, d * BlockFormat.scale(s, at + 4, g + 1)), acc);
+                acc = t.fma(FloatVector.broadcast(FLOATS, d * VectorCodes.scale(s, at + 4, g)), acc);
+                acc = u.fma(FloatVector.broadcast(FLOATS, d * VectorCodes.scale(s, at + 4, g + 1)), acc);
                 rest -= dmin
-                        * (BlockFormat.minimum(s, at + 4, g) * sums[from >> 5]
-                                + BlockFormat.minimum(s, at + 4, g + 1) * sums[(from >> 5) + 1]);
+                        * (VectorCodes.minimum(s, at + 4, g) * sums[from >> 5]
+                                + VectorCodes.minimum(s, at + 4, g + 1) * sums[(from >> 5) + 1]);
             }
         }
         return acc.reduceLanes(VectorOperators.ADD) + rest;
     }
 
-    private static float q6K(MemorySegment s, long at, int k, float[] x) {
+    private static float q6K(byte[] s, int at, int k, float[] x) {
         FloatVector acc = FloatVector.zero(FLOATS);
         for (int i = 0; i < k; i += 256, at += 210) {
             float d = half(s, at + 208);
             for (int g = 0; g < 16; g++) {
                 FloatVector t = VectorWiden.q6(s, at, g, 0).mul(x(x, i + 16 * g));
                 t = VectorWiden.q6(s, at, g, 8).fma(x(x, i + 16 * g + 8), t);
-                acc = t.fma(FloatVector.broadcast(FLOATS, d * i8(s, at + 192 + g)), acc);
+                acc = t.fma(FloatVector.broadcast(FLOATS, d * s[at + 192 + g]), acc);
             }
         }
         return acc.reduceLanes(VectorOperators.ADD);

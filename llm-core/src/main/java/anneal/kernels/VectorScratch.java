@@ -5,6 +5,7 @@ final class VectorScratch {
     private static final ThreadLocal<VectorScratch> MINE = ThreadLocal.withInitial(VectorScratch::new);
 
     private float[] shared = {}, strips = {}, piece = {};
+    private byte[] raw = {};
     final float[] sums = new float[VectorTile.ROWS * VectorTile.COLS];
 
     private VectorScratch() {}
@@ -26,5 +27,10 @@ final class VectorScratch {
     /** Widened numbers on their way into a packed operand. */
     float[] piece(int length) {
         return piece.length >= length ? piece : (piece = new float[length]);
+    }
+
+    /** Bytes of a file on their way to being widened. */
+    byte[] raw(int length) {
+        return raw.length >= length ? raw : (raw = new byte[length]);
     }
 }
