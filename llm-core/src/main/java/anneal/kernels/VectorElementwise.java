@@ -217,35 +217,4 @@ final class VectorElementwise {
         }
         return VectorMath.sum((c < n ? load(a, at + c).fma(load(b, at + c), s0) : s0).add(s1));
     }
-
-    static void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Kernels.Adam s) {
-        long whole = Chunks.whole(n);
-        Chunks.run(whole, (at, len) -> adam(p, g, m, v, at, len, s));
-        PLAIN.adam(
-                Chunks.rest(p, whole),
-                Chunks.rest(g, whole),
-                Chunks.rest(m, whole),
-                Chunks.rest(v, whole),
-                n - whole,
-                s);
-    }
-
-    private static void adam(
-            MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long at, int n, Kernels.Adam s) {
-        FloatVector scale = VectorMath.broadcast(s.gradScale()), l2 = VectorMath.broadcast(s.l2());
-        FloatVector b1 = VectorMath.broadcast(s.b1()), rest1 = VectorMath.broadcast((float) (1.0 - s.b1()));
-        FloatVector b2 = VectorMath.broadcast(s.b2()), rest2 = VectorMath.broadcast((float) (1.0 - s.b2()));
-        FloatVector keep = VectorMath.broadcast((float) (1.0 - s.decay())), rate = VectorMath.broadcast(-s.rate());
-        FloatVector correction = VectorMath.broadcast(1 / s.rootCorrection2()), eps = VectorMath.broadcast(s.eps());
-        for (int c = 0; c < n; c += L) {
-            long i = at + c;
-            FloatVector w = load(p, i), grad = load(g, i).mul(scale).add(w.mul(l2));
-            FloatVector first = load(m, i).mul(b1).add(grad.mul(rest1));
-            FloatVector second = load(v, i).mul(b2).add(grad.mul(grad).mul(rest2));
-            store(first, m, i);
-            store(second, v, i);
-            FloatVector step = first.div(second.sqrt().fma(correction, eps));
-            store(w.mul(keep).add(step.mul(rate)), p, i);
-        }
-    }
 }

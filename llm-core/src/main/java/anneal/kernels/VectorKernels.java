@@ -220,7 +220,7 @@ public final class VectorKernels implements Kernels {
 
     @Override
     public void adam(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long n, Adam s) {
-        VectorElementwise.adam(p, g, m, v, n, s);
+        VectorUpdates.adam(p, g, m, v, n, s);
     }
 
     @Override
