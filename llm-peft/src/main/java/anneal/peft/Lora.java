@@ -66,8 +66,8 @@ public record Lora(
             throw new IllegalArgumentException("Lora: dropout " + dropout + " must be in [0, 1)");
         }
         if (!Double.isFinite(alpha) || !alphaPattern.values().stream().allMatch(Double::isFinite)) {
-            throw new IllegalArgumentException("Lora: alpha " + alpha + " and those of alphaPattern " + alphaPattern
-                    + " must be finite numbers");
+            throw new IllegalArgumentException(
+                    "Lora: alpha " + alpha + " and those of alphaPattern " + alphaPattern + " must be finite numbers");
         }
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern));
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
