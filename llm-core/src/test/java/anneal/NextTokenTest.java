@@ -102,7 +102,8 @@ class NextTokenTest {
         Batch packed = new Batch(ids, targets, segments, positions, 1, 16, List.of("a", "b"));
         NextToken objective = new NextToken(model);
         try (var _ = Memory.scope()) {
-            double parts = objective.apply(a).sum().item() + objective.apply(b).sum().item();
+            double parts =
+                    objective.apply(a).sum().item() + objective.apply(b).sum().item();
             assertThat((double) objective.apply(packed).sum().item()).isCloseTo(parts, within(1e-4));
         }
     }
@@ -111,7 +112,8 @@ class NextTokenTest {
     void smoothingAndZLossActOnlyWhileTraining() {
         Batch batch = batch(2, 9, 3);
         double plain = mean(new NextToken(model), batch);
-        NextToken smooth = new NextToken(model, new NllOptions(0.1f, 0)), z = new NextToken(model, new NllOptions(0, 0.01f));
+        NextToken smooth = new NextToken(model, new NllOptions(0.1f, 0)),
+                z = new NextToken(model, new NllOptions(0, 0.01f));
         assertThat(mean(smooth, batch)).isNotEqualTo(plain);
         assertThat(mean(z, batch)).isGreaterThan(plain);
         try (var _ = Tape.pause()) {
@@ -129,10 +131,8 @@ class NextTokenTest {
 
     @Test
     void aModelLearnsABatchByHeart() {
-        TrainConfig config = TrainConfig.builder()
-                .steps(120)
-                .schedule(new Constant(5e-3, 5))
-                .build();
+        TrainConfig config =
+                TrainConfig.builder().steps(120).schedule(new Constant(5e-3, 5)).build();
         try (Trainer trainer = new Trainer(model.parameters(), new AdamW(), config)) {
             Batch batch = batch(3, 12, 4);
             NextToken objective = new NextToken(model);

@@ -25,6 +25,7 @@ final class AttentionDecode {
     private final MemorySegment q, k, v;
     private final Attention s;
     private final int dim, group, parts, begin;
+    private final boolean plain;
     private final float[] out, max, sum;
 
     private AttentionDecode(MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
@@ -35,6 +36,7 @@ final class AttentionDecode {
         dim = s.headDim();
         group = s.heads() / s.kvHeads();
         begin = s.window() > 0 ? Math.max(0, s.keyLen() - s.window()) : 0;
+        plain = s.softcap() == 0 && s.slopes() == null && s.querySegments() == null;
         parts = Math.max(1, VectorAttention.ceil(s.keyLen() - begin, PART));
         int all = s.batch() * s.heads() * parts;
         out = new float[all * dim];
@@ -56,13 +58,14 @@ final class AttentionDecode {
         int part = task % parts, b = task / parts / s.kvHeads(), g = task / parts % s.kvHeads();
         int from = begin + part * PART, n = Math.min(from + PART, s.keyLen()) - from;
         long at = (((long) b * s.capacity() + from) * s.kvHeads() + g) * dim, stride = (long) s.kvHeads() * dim;
-        float[] query = new float[dim], scores = new float[PART + L];
+        float[] query = new float[dim], scores = new float[PART + Math.max(L, 4)];
         for (int h = g * group; h < (g + 1) * group; h++) {
             MemorySegment.copy(q, JAVA_FLOAT_UNALIGNED, 4L * (b * s.heads() + h) * dim, query, 0, dim);
             int slot = (b * s.heads() + h) * parts + part;
+            dots(query, k, at, stride, dim, n, s.scale(), scores);
             float top = Float.NEGATIVE_INFINITY;
             for (int j = 0; j < n; j++) {
-                scores[j] = score(dot(query, k, at + j * stride, dim), b, h, from + j);
+                scores[j] = plain ? scores[j] * VectorMath.LOG2E : score(scores[j], b, h, from + j);
                 top = scores[j] > top ? scores[j] : top;
             }
             Arrays.fill(scores, n, scores.length, Float.NEGATIVE_INFINITY);
@@ -88,8 +91,7 @@ final class AttentionDecode {
     }
 
     /** Cap, bias and masks of one score, in units of ln 2. */
-    private float score(float dot, int b, int h, int j) {
-        float x = s.scale() * dot;
+    private float score(float x, int b, int h, int j) {
         if (s.softcap() > 0) {
             x = (float) (s.softcap() * Math.tanh(x / s.softcap()));
         }
@@ -99,22 +101,43 @@ final class AttentionDecode {
         return s.querySegments() == null || s.sees(b, 0, j) ? x * VectorMath.LOG2E : Float.NEGATIVE_INFINITY;
     }
 
-    private static float dot(float[] a, MemorySegment m, long at, int n) {
-        FloatVector sum0 = FloatVector.zero(F), sum1 = sum0;
+    /** scores_j = scale q k_j. Four keys at a time, so that one waits for its sums while the others multiply. */
+    private static void dots(
+            float[] q, MemorySegment k, long at, long stride, int dim, int n, float scale, float[] scores) {
+        int j = 0;
+        for (; j <= n - 4; j += 4) {
+            dots4(q, k, at + j * stride, stride, dim, scale, scores, j);
+        }
+        for (; j < n; j++) {
+            // The last ones as if there were four: the sums are the same for a key wherever it stands.
+            dots4(q, k, at + j * stride, 0, dim, scale, scores, j);
+        }
+    }
+
+    /** Scores of four keys; {@code scores} has room for them behind the last key. */
+    private static void dots4(
+            float[] q, MemorySegment k, long at, long stride, int dim, float scale, float[] scores, int j) {
+        FloatVector s0 = FloatVector.zero(F), s1 = s0, s2 = s0, s3 = s0;
+        long at1 = at + stride, at2 = at1 + stride, at3 = at2 + stride;
         int c = 0;
-        for (; c <= n - 2 * L; c += 2 * L) {
-            sum0 = FloatVector.fromArray(F, a, c).fma(FloatVector.fromMemorySegment(F, m, 4 * (at + c), NATIVE), sum0);
-            sum1 = FloatVector.fromArray(F, a, c + L)
-                    .fma(FloatVector.fromMemorySegment(F, m, 4 * (at + c + L), NATIVE), sum1);
+        for (; c <= dim - L; c += L) {
+            FloatVector x = FloatVector.fromArray(F, q, c);
+            s0 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at + c), NATIVE), s0);
+            s1 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at1 + c), NATIVE), s1);
+            s2 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at2 + c), NATIVE), s2);
+            s3 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at3 + c), NATIVE), s3);
         }
-        for (; c <= n - L; c += L) {
-            sum0 = FloatVector.fromArray(F, a, c).fma(FloatVector.fromMemorySegment(F, m, 4 * (at + c), NATIVE), sum0);
+        float d0 = VectorMath.sum(s0), d1 = VectorMath.sum(s1), d2 = VectorMath.sum(s2), d3 = VectorMath.sum(s3);
+        for (; c < dim; c++) {
+            d0 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at + c), d0);
+            d1 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at1 + c), d1);
+            d2 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at2 + c), d2);
+            d3 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at3 + c), d3);
         }
-        float sum = VectorMath.sum(sum0.add(sum1));
-        for (; c < n; c++) {
-            sum = Math.fma(a[c], m.getAtIndex(JAVA_FLOAT_UNALIGNED, at + c), sum);
-        }
-        return sum;
+        scores[j] = scale * d0;
+        scores[j + 1] = scale * d1;
+        scores[j + 2] = scale * d2;
+        scores[j + 3] = scale * d3;
     }
 
     /** scores = 2^(scores - top), up to whole vectors; returns their sum. */

@@ -14,7 +14,8 @@ import jdk.incubator.vector.VectorSpecies;
  *
  * <p>A block of 1,024 elements is brought to the heap and goes through short loops that each do one step in place; the block never
  * leaves the first-level cache. So each of the eight functions stands once for its value and once for its slope, the four
- * kernels share them, no loop is larger than C2 inlines, and the last block is padded instead of having a loop of its own.
+ * kernels share them, no loop is larger than C2 inlines, and the last block is padded instead of having a loop of its own. The
+ * steps are called through an interface: inlined into one method they would together be too large, and GELU was five times slower.
  */
 final class VectorActivations {
     private static final VectorSpecies<Float> F = VectorMath.F;
@@ -130,63 +131,63 @@ final class VectorActivations {
 
     // ---------------------------------------------------------------- values and slopes, in place
 
-    /** a = f(a); t is scratch. */
+    /** One loop over a block: reads and writes a, the argument and later the result, and t, scratch. */
+    private interface Step {
+        void run(float[] a, float[] t, int n);
+    }
+
+    private static final Step EXP = (a, t, n) -> exp(a, t, 1, n), EXP_NEGATED = (a, t, n) -> exp(a, t, -1, n);
+
+    private static Step[] steps(Step... steps) {
+        return steps;
+    }
+
+    /** The steps of a = f(a). */
+    private static Step[] valueSteps(Activation f) {
+        return switch (f) {
+            case RELU -> steps(VectorActivations::relu);
+            case SILU -> steps(EXP_NEGATED, VectorActivations::silu);
+            case GELU -> steps(VectorActivations::bell, VectorActivations::phi, VectorActivations::multiply);
+            case GELU_TANH ->
+                steps(VectorActivations::geluExponent, VectorActivations::expScratch, VectorActivations::silu);
+            case TANH -> steps(VectorActivations::tanh);
+            case SIGMOID -> steps(EXP_NEGATED, VectorActivations::sigmoid);
+            case EXP -> steps((a, t, n) -> exp(a, a, 1, n));
+            case LOG_SIGMOID -> steps(VectorActivations::decay, VectorActivations::logSigmoid);
+        };
+    }
+
+    /** The steps of a = f'(a). */
+    private static Step[] slopeSteps(Activation f) {
+        return switch (f) {
+            case RELU -> steps(VectorActivations::step);
+            case SILU -> steps(EXP_NEGATED, VectorActivations::siluSlope);
+            case GELU -> steps(VectorActivations::bell, VectorActivations::geluSlope);
+            case GELU_TANH ->
+                steps(VectorActivations::geluExponent, VectorActivations::expScratch, VectorActivations::geluTanhSlope);
+            case TANH -> steps(VectorActivations::tanhSlope);
+            case SIGMOID -> steps(EXP_NEGATED, VectorActivations::sigmoidSlope);
+            case EXP -> valueSteps(f);
+            case LOG_SIGMOID -> steps(EXP, VectorActivations::sigmoid);
+        };
+    }
+
+    private static final Step[][] VALUES = Arrays.stream(Activation.values())
+            .map(VectorActivations::valueSteps)
+            .toArray(Step[][]::new);
+    private static final Step[][] SLOPES = Arrays.stream(Activation.values())
+            .map(VectorActivations::slopeSteps)
+            .toArray(Step[][]::new);
+
     private static void values(Activation f, float[] a, float[] t, int n) {
-        switch (f) {
-            case RELU -> relu(a, n);
-            case SILU -> {
-                exp(a, t, -1, n);
-                silu(a, t, n);
-            }
-            case GELU -> {
-                phi(a, t, n);
-                multiply(a, t, n);
-            }
-            case GELU_TANH -> {
-                geluExponent(a, t, n);
-                exp(t, t, -1, n);
-                silu(a, t, n);
-            }
-            case TANH -> tanh(a, n);
-            case SIGMOID -> {
-                exp(a, t, -1, n);
-                sigmoid(a, t, n);
-            }
-            case EXP -> exp(a, a, 1, n);
-            case LOG_SIGMOID -> {
-                decay(a, t, n);
-                logSigmoid(a, t, n);
-            }
+        for (Step step : VALUES[f.ordinal()]) {
+            step.run(a, t, n);
         }
     }
 
-    /** a = f'(a); t is scratch. */
     private static void slopes(Activation f, float[] a, float[] t, int n) {
-        switch (f) {
-            case RELU -> step(a, n);
-            case SILU -> {
-                exp(a, t, -1, n);
-                siluSlope(a, t, n);
-            }
-            case GELU -> {
-                phi(a, t, n);
-                geluSlope(a, t, n);
-            }
-            case GELU_TANH -> {
-                geluExponent(a, t, n);
-                exp(t, t, -1, n);
-                geluTanhSlope(a, t, n);
-            }
-            case TANH -> tanhSlope(a, n);
-            case SIGMOID -> {
-                exp(a, t, -1, n);
-                sigmoidSlope(a, t, n);
-            }
-            case EXP -> exp(a, a, 1, n);
-            case LOG_SIGMOID -> {
-                exp(a, t, 1, n);
-                sigmoid(a, t, n);
-            }
+        for (Step step : SLOPES[f.ordinal()]) {
+            step.run(a, t, n);
         }
     }
 
@@ -201,14 +202,19 @@ final class VectorActivations {
         }
     }
 
-    private static void relu(float[] a, int n) {
+    /** t = e^-t. */
+    private static void expScratch(float[] a, float[] t, int n) {
+        exp(t, t, -1, n);
+    }
+
+    private static void relu(float[] a, float[] t, int n) {
         for (int c = 0; c < n; c += L) {
             FloatVector x = at(a, c);
             x.blend(0f, x.compare(VectorOperators.LT, 0f)).intoArray(a, c);
         }
     }
 
-    private static void step(float[] a, int n) {
+    private static void step(float[] a, float[] t, int n) {
         FloatVector zero = FloatVector.zero(F);
         for (int c = 0; c < n; c += L) {
             zero.blend(1f, at(a, c).compare(VectorOperators.GT, 0f)).intoArray(a, c);
@@ -250,25 +256,29 @@ final class VectorActivations {
         }
     }
 
-    private static void tanh(float[] a, int n) {
+    private static void tanh(float[] a, float[] t, int n) {
         for (int c = 0; c < n; c += L) {
             VectorMath.tanh(at(a, c)).intoArray(a, c);
         }
     }
 
-    private static void tanhSlope(float[] a, int n) {
+    private static void tanhSlope(float[] a, float[] t, int n) {
         FloatVector one = VectorMath.broadcast(1f);
         for (int c = 0; c < n; c += L) {
-            FloatVector t = VectorMath.tanh(at(a, c));
-            one.sub(t).mul(one.add(t)).intoArray(a, c);
+            FloatVector y = VectorMath.tanh(at(a, c));
+            one.sub(y).mul(one.add(y)).intoArray(a, c);
         }
     }
 
-    /** t = Phi(a). */
-    private static void phi(float[] a, float[] t, int n) {
+    /** t = e^(-a^2 / 2). */
+    private static void bell(float[] a, float[] t, int n) {
         for (int c = 0; c < n; c += L) {
             VectorMath.bell(at(a, c)).intoArray(t, c);
         }
+    }
+
+    /** t = Phi(a) from t = e^(-a^2 / 2). */
+    private static void phi(float[] a, float[] t, int n) {
         for (int c = 0; c < n; c += L) {
             VectorMath.phi(at(a, c), at(t, c)).intoArray(t, c);
         }
@@ -280,11 +290,12 @@ final class VectorActivations {
         }
     }
 
-    /** a = Phi(a) + a density(a), t = Phi(a). */
+    /** a = Phi(a) + a e^(-a^2 / 2) / sqrt(2 pi), from t = e^(-a^2 / 2). */
     private static void geluSlope(float[] a, float[] t, int n) {
+        FloatVector scale = VectorMath.broadcast(VectorMath.DENSITY);
         for (int c = 0; c < n; c += L) {
-            FloatVector x = at(a, c);
-            x.fma(VectorMath.density(x), at(t, c)).intoArray(a, c);
+            FloatVector x = at(a, c), bell = at(t, c);
+            x.mul(scale).fma(bell, VectorMath.phi(x, bell)).intoArray(a, c);
         }
     }
 

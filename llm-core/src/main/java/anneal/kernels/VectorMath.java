@@ -41,7 +41,8 @@ final class VectorMath {
             EXP2_4 = 0.00967151285f,
             EXP2_5 = 0.00132647288f;
 
-    private static final float SQRT_TAU_INVERSE = 0.398942280f;
+    /** 1 / sqrt(2 pi): the normal density is this times {@link #bell}. */
+    static final float DENSITY = 0.398942280f;
 
     private VectorMath() {}
 
@@ -130,11 +131,6 @@ final class VectorMath {
         // beyond x^2 = inf both parts are infinite and their difference NaN; the exponential is 0 long before
         FloatVector fix = e.mul(lost.mul(-0.5f)).blend(0f, e.compare(VectorOperators.EQ, 0f));
         return e.add(fix);
-    }
-
-    /** The normal density. */
-    static FloatVector density(FloatVector x) {
-        return bell(x).mul(SQRT_TAU_INVERSE);
     }
 
     /**
