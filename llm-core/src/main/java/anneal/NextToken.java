@@ -26,13 +26,14 @@ public final class NextToken implements Objective<Batch> {
 
     /** The plain negative log-likelihood. */
     public NextToken(CausalLm model) {
-        this(model, NllOptions.PLAIN);
+        this(model, NllOptions.SUMMED);
     }
 
     /** With label smoothing or z-loss. */
     public NextToken(CausalLm model, NllOptions options) {
         this.model = model;
-        this.options = options;
+        // Every row counts the same here, which saves a product where the projection is trained.
+        this.options = new NllOptions(options.smoothing(), options.zLoss(), true);
     }
 
     /**

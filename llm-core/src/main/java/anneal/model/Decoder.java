@@ -2,14 +2,12 @@ package anneal.model;
 
 import anneal.nn.Adapter;
 import anneal.nn.Attention;
-import anneal.nn.DenseWeight;
 import anneal.nn.Embedding;
 import anneal.nn.FeedForward;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Norm;
 import anneal.nn.Pass;
-import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
 import anneal.tensor.Memory;
 import anneal.tensor.NllOptions;
@@ -232,11 +230,6 @@ public final class Decoder extends Module implements CausalLm {
     }
 
     private static Weight dense(Weight w, Arena arena) {
-        if (w.parameter().isPresent()) {
-            return w;
-        }
-        return w instanceof TransposedWeight t
-                ? new TransposedWeight(DenseWeight.copy(t.stored().matrix(), arena))
-                : DenseWeight.copy(w.matrix(), arena);
+        return w.parameter().isPresent() ? w : w.dense(arena);
     }
 }

@@ -81,6 +81,7 @@ public final class ModelFiles {
         DecoderConfig c = model.config();
         Map<String, Object> json = new LinkedHashMap<>(c.toJson()); // fails before anything is written
         json.put("torch_dtype", torchName(type));
+        json.put("tie_word_embeddings", ModelTensor.tied(model));
         boolean turned = c.family().names().transposed();
         List<TensorEntry> entries = new ArrayList<>();
         for (ModelTensor t : ModelTensor.of(model)) {

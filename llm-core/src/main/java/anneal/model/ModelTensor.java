@@ -26,13 +26,19 @@ record ModelTensor(String name, Matrix matrix, boolean vector) {
     private static final ValueLayout.OfFloat FLOAT =
             ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+    /** True if the projection is the embedding: the config says so, and nothing was merged into one of them since. */
+    static boolean tied(Decoder model) {
+        return model.config().tied()
+                && model.head().weight() == model.embedding().weight();
+    }
+
     /** All tensors of a model, each once: a tied projection is not written. */
     static List<ModelTensor> of(Decoder model) {
         List<ModelTensor> all = new ArrayList<>();
         model.walk((path, module) -> {
             switch (module) {
                 case Linear l -> {
-                    if (!model.config().tied() || l != model.head()) {
+                    if (l != model.head() || !tied(model)) {
                         all.add(new ModelTensor(path + ".weight", l.weight().matrix(), false));
                     }
                     add(all, path + ".bias", l.bias());

@@ -19,7 +19,8 @@ import java.util.stream.IntStream;
  * backward: hidden.grad += g dh;   w.grad += (g (softmax(logits) - onehot(t)))T h, from logits computed again
  * </pre>
  *
- * <p>When all rows fit one chunk its logits are kept for w.grad instead of being computed again.
+ * <p>When all rows fit one chunk its logits are kept for w.grad instead of being computed again. With more rows and
+ * {@link NllOptions#summed} the sum of (softmax(logits) - onehot(t))T h is made in the forward pass and scaled by the one g.
  */
 final class ProjectedNll {
     private static final Kernels K = Kernels.get();
@@ -45,6 +46,7 @@ final class ProjectedNll {
     private final boolean wantDw;
     private Tensor dh;
     private Tensor dlogits;
+    private Tensor dw;
 
     private ProjectedNll(Tensor hidden, Matrix w, Tensor param, int[] targets, NllOptions options, int chunk) {
         this.hidden = hidden;
@@ -81,15 +83,21 @@ final class ProjectedNll {
         if (wantDh) {
             dh = Tensor.empty(rows.length, hidden.rowSize());
         }
+        if (wantDw && !keep && options.summed() && rows.length > 0) {
+            dw = Tensor.like(param);
+        }
         Tensor logits = Tensor.empty(chunkRows, w.rows()), losses = Tensor.empty(chunkRows);
         for (int from = 0; from < rows.length; from += chunkRows) {
             int count = Math.min(chunkRows, rows.length - from);
-            logits(logits, losses, from, count, wantDh || keep);
+            logits(logits, losses, from, count, wantDh || keep || dw != null);
             for (int i = 0; i < count; i++) {
                 nll.buf().setAtIndex(JAVA_FLOAT, rows[from + i], losses.get(i));
             }
             if (wantDh) {
                 K.matmul(slice(dh, from, count), logits.buf(), w, count, 1f, false);
+            }
+            if (dw != null) {
+                matmulTN(dw.buf(), logits, from, count, from > 0);
             }
         }
         losses.release();
@@ -126,17 +134,35 @@ final class ProjectedNll {
             dh.release();
         }
         if (wantDw) {
-            if (dlogits != null) {
-                addDw(dlogits, g, 0, rows.length);
-                dlogits.release();
-            } else {
-                recomputedDw(g);
-            }
+            backwardToW(g);
             if (h != hidden) {
                 h.release();
             }
         }
         g.release();
+    }
+
+    private void backwardToW(Tensor g) {
+        if (dlogits != null) {
+            addDw(dlogits, g, 0, rows.length);
+            dlogits.release();
+        } else if (dw != null && allEqual(g)) {
+            Ops.addGrad(param, dw.buf(), g.get(0));
+        } else {
+            recomputedDw(g);
+        }
+        if (dw != null) {
+            dw.release();
+        }
+    }
+
+    private static boolean allEqual(Tensor g) {
+        for (long i = 1; i < g.size(); i++) {
+            if (g.get(i) != g.get(0)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     private void recomputedDw(Tensor g) {
@@ -154,7 +180,11 @@ final class ProjectedNll {
     private void addDw(Tensor dlogits, Tensor g, int from, int count) {
         K.scaleRows(dlogits.buf(), slice(g, from, count), count, w.rows());
         boolean add = param.hasGrad();
-        K.matmulTN(param.gradSlot(), dlogits.buf(), slice(h, from, count), w.rows(), w.cols(), count, 1f, add);
+        matmulTN(param.gradSlot(), dlogits, from, count, add);
+    }
+
+    private void matmulTN(MemorySegment y, Tensor dlogits, int from, int count, boolean add) {
+        K.matmulTN(y, dlogits.buf(), slice(h, from, count), w.rows(), w.cols(), count, 1f, add);
     }
 
     /** The rows of x that have a target, copied. */

@@ -79,7 +79,10 @@ class ProjectedNllTest {
 
     /** Runs with a different weight for the loss of each row. */
     private Result run(Tensor hidden, Tensor w, Tensor nll) {
-        Tensor loss = Ops.sum(Ops.mul(nll, Tensor.of(numbers(9, ROWS), ROWS)));
+        return run(hidden, w, nll, Ops.sum(Ops.mul(nll, Tensor.of(numbers(9, ROWS), ROWS))));
+    }
+
+    private Result run(Tensor hidden, Tensor w, Tensor nll, Tensor loss) {
         Result r;
         if (loss.tracked()) {
             Tape.backward(loss);
@@ -108,7 +111,8 @@ class ProjectedNllTest {
     @EnumSource
     void equalsLogitsAndTheirLoss(Targets kind) {
         int[] targets = kind.make();
-        for (NllOptions options : List.of(NllOptions.PLAIN, new NllOptions(0.1f, 0), new NllOptions(0.1f, 0.01f))) {
+        for (NllOptions options :
+                List.of(NllOptions.PLAIN, new NllOptions(0.1f, 0), new NllOptions(0.1f, 0.01f), NllOptions.SUMMED)) {
             for (boolean trainHidden : new boolean[] {true, false}) {
                 for (boolean trainW : new boolean[] {true, false}) {
                     // One chunk; chunks that fit (35 rows), that leave a rest (32), and the smallest (16).
@@ -118,6 +122,24 @@ class ProjectedNllTest {
                 }
             }
         }
+    }
+
+    /** The hint that rows count the same, where they do: the first time the gradient is written, then it is added to. */
+    @Test
+    void aSumOfRowsHasTheSameGradient() {
+        Tensor hidden = parameter(1, ROWS, DIM), w = parameter(2, VOCAB, DIM);
+        F32Matrix matrix = new F32Matrix(w.buf(), VOCAB, DIM);
+        int[] targets = Targets.SOME.make();
+        NllOptions plain = new NllOptions(0.1f, 0.01f), summed = new NllOptions(0.1f, 0.01f, true);
+        Tensor expected = Ops.nll(Ops.matmulT(hidden, w), targets, plain);
+        Result e = run(hidden, w, expected, Ops.scale(Ops.sum(expected), 0.5f));
+        Tensor nll = ProjectedNll.of(hidden, matrix, w, targets, summed, 16 * VOCAB);
+        Result a = run(hidden, w, nll, Ops.scale(Ops.sum(nll), 0.5f));
+        assertSame(a.dHidden, e.dHidden);
+        assertSame(a.dW, e.dW);
+        Tensor again = ProjectedNll.of(hidden, matrix, w, targets, summed, 16 * VOCAB);
+        Tensor both = Ops.add(Ops.sum(again), Ops.sum(Ops.matmulT(Tensor.zeros(1, DIM), w)));
+        assertSame(run(hidden, w, again, Ops.scale(both, 0.5f)).dW, e.dW);
     }
 
     private void compare(int[] targets, NllOptions options, boolean trainHidden, boolean trainW, int chunkRows) {

@@ -30,6 +30,9 @@ import org.slf4j.LoggerFactory;
 public final class Adapters {
     private static final Logger LOG = LoggerFactory.getLogger(Adapters.class);
     private static final String PREFIX = "base_model.model.";
+    /** PEFT wraps an adapted layer, so its own bias has a longer name. */
+    private static final String ADAPTED_BIAS = ".base_layer.bias";
+
     private static final String CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
 
     private final Lora config;
@@ -71,14 +74,15 @@ public final class Adapters {
             parameters.put(path + ".lora_A.weight", layer.a());
             parameters.put(path + ".lora_B.weight", layer.b());
             if (config.bias() == Lora.Bias.LORA_ONLY && linear.bias() != null) {
-                parameters.put(path + ".bias", linear.bias());
+                parameters.put(path + ADAPTED_BIAS, linear.bias());
             }
             layer.plug(true);
         });
         if (config.bias() == Lora.Bias.ALL) {
             root.parameters().forEach((name, p) -> {
                 if (name.contains("bias")) {
-                    parameters.put(name, p);
+                    String layer = name.substring(0, Math.max(0, name.lastIndexOf('.')));
+                    parameters.put(layers.containsKey(layer) ? layer + ADAPTED_BIAS : name, p);
                 }
             });
         }

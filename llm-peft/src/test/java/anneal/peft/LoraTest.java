@@ -76,7 +76,7 @@ class LoraTest {
         TinyModel m = model();
         assertThat(random().bias(Lora.Bias.LORA_ONLY).attach(m).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
-                .containsExactly("model.layers.0.self_attn.q_proj.bias", "model.layers.1.self_attn.q_proj.bias", "model.layers.2.self_attn.q_proj.bias");
+                .containsExactly("model.layers.0.self_attn.q_proj.base_layer.bias", "model.layers.1.self_attn.q_proj.base_layer.bias", "model.layers.2.self_attn.q_proj.base_layer.bias");
         assertThat(random().bias(Lora.Bias.ALL).attach(model()).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
                 .hasSize(6);

@@ -10,6 +10,9 @@ import anneal.data.Batch;
 import anneal.kernels.Parallel;
 import anneal.model.Decoder;
 import anneal.model.ModelFiles;
+import anneal.model.Tokens;
+import anneal.tensor.DType;
+import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Tape;
 import anneal.train.AdamW;
@@ -176,6 +179,28 @@ class LoraTrainingTest {
                     assertThat(parts.get(name)[i]).as("%s[%d], rows %d", name, i, rows).isCloseTo(x[i], within(2e-5f));
                 }
             });
+        }
+    }
+
+    @Test
+    void aMergedModelIsSavedWithItsHeadEvenIfThatWasTheEmbedding() {
+        Decoder model = ModelFiles.load(Golden.root().resolve("peft/base/gpt2"), arena);
+        assertThat(model.config().tied()).isTrue();
+        Adapters adapters = Lora.rank(2)
+                .init(Lora.Init.RANDOM)
+                .on("c_attn", "lm_head")
+                .attach(model);
+        Batch batch = batch(0, 2);
+        adapters.merge();
+        float[] merged = logits(model, batch);
+        ModelFiles.save(model, dir, DType.F32);
+        assertThat(logits(ModelFiles.load(dir, arena), batch)).containsExactly(merged);
+    }
+
+    private static float[] logits(Decoder model, Batch b) {
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            return model.logits(Tokens.of(b.ids(), b.batch(), b.length())).toArray();
         }
     }
 

@@ -1,0 +1,251 @@
+package anneal.peft;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.Golden;
+import anneal.io.Json;
+import anneal.io.JsonObject;
+import anneal.io.Safetensors;
+import anneal.io.StoredTensor;
+import anneal.model.Decoder;
+import anneal.model.ModelFiles;
+import anneal.model.Tokens;
+import anneal.tensor.Memory;
+import anneal.tensor.Ops;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import anneal.train.AdamW;
+import anneal.train.Optimizer;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The LoRA folders of golden/peft against PEFT's numbers; tolerances as its README suggests. */
+class LoraGoldenTest {
+    /** Folders of methods that this version does not have; a folder of any other name must pass. */
+    private static final Set<String> LATER = Set.of(
+            "adalora",
+            "bottleneck-houlsby",
+            "bottleneck-houlsby-ln",
+            "bottleneck-parallel",
+            "bottleneck-pfeiffer",
+            "combine",
+            "continual",
+            "ia3",
+            "ia3-gpt2",
+            "ln-tuning",
+            "loha",
+            "lokr",
+            "lokr-decompose-both",
+            "lokr-full",
+            "lora-dora",
+            "lora-dora-bias",
+            "lora-embedding",
+            "lora-loftq4",
+            "lora-loftq8",
+            "lora-olora",
+            "lora-pissa",
+            "lora-plus",
+            "p-tuning-lstm",
+            "p-tuning-mlp",
+            "prefix-tuning",
+            "prefix-tuning-projection",
+            "prompt-tuning",
+            "sequence-classification",
+            "vera");
+
+    private static int cases;
+    private static double worst;
+
+    @TempDir
+    static Path temp;
+
+    @TestFactory
+    Stream<DynamicTest> peftsNumbers() {
+        return Golden.cases("peft").stream()
+                .filter(f -> !f.getFileName().toString().equals("base"))
+                .filter(f -> !LATER.contains(f.getFileName().toString()))
+                .map(f -> DynamicTest.dynamicTest(f.getFileName().toString(), () -> {
+                    try (Arena arena = Arena.ofShared()) {
+                        new Case(f, arena).check();
+                    } finally {
+                        Tape.clear();
+                    }
+                    cases++;
+                }));
+    }
+
+    @AfterAll
+    static void report() {
+        Golden.report("peft/lora", cases, worst);
+    }
+
+    private static final class Case {
+        private final Path folder;
+        private final Arena arena;
+        private final Map<String, StoredTensor> golden;
+        private final JsonObject facts;
+        private final int[] mask;
+        private final int[] targets;
+        private final Tokens tokens;
+        private final int trained;
+
+        Case(Path folder, Arena arena) {
+            this.folder = folder;
+            this.arena = arena;
+            golden = Safetensors.open(folder.resolve("golden.safetensors"), arena)
+                    .tensors();
+            facts = Json.read(folder.resolve("golden.json"));
+            long[] shape = golden.get("input_ids").shape();
+            int batch = (int) shape[0], length = (int) shape[1];
+            mask = golden.get("attention_mask").ints();
+            tokens = Tokens.of(golden.get("input_ids").ints(), batch, length);
+            int[] labels = golden.get("labels").ints();
+            targets = new int[labels.length];
+            for (int i = 0; i < labels.length; i++) {
+                targets[i] = i % length == length - 1 || labels[i + 1] < 0 ? -1 : labels[i + 1];
+            }
+            trained = (int) Arrays.stream(targets).filter(t -> t >= 0).count();
+        }
+
+        void check() {
+            train();
+            reload();
+        }
+
+        private Decoder base() {
+            return ModelFiles.load(folder.getParent().resolve(facts.string("base")), arena);
+        }
+
+        /** From the fresh adapter through the recorded steps. */
+        private void train() {
+            Decoder model = base();
+            Adapters adapters = Adapters.load(model, folder.resolve("init"));
+            compareLogits("logits.fresh", model, 5e-5);
+            JsonObject o = facts.object("optimizer");
+            AdamW rule = new AdamW(o.number("beta1"), o.number("beta2"), o.number("eps"), o.number("weight_decay"));
+            double[] losses = facts.numbers("losses");
+            try (Optimizer optimizer = new Optimizer(adapters.parameters(), rule, List.of())) {
+                for (int i = 0; i < losses.length; i++) {
+                    optimizer.zeroGrad();
+                    close("loss " + i, new float[] {(float) backward(model)}, new float[] {(float) losses[i]}, 1e-5);
+                    compareGradients(adapters, i);
+                    optimizer.step(1.0 / trained, o.number("lr"));
+                }
+            }
+            assertThat(adapters.parameters().values().stream().mapToLong(Tensor::size).sum())
+                    .isEqualTo(facts.integer("trainable_parameters"));
+            compareLogits("logits.final", model, 2e-4);
+            try (var _ = adapters.disabled()) {
+                compareLogits("logits.disabled", model, 2e-4);
+            }
+            Map<String, StoredTensor> file = Safetensors.open(folder.resolve("adapter_model.safetensors"), arena)
+                    .tensors();
+            adapters.parameters().forEach((name, p) -> {
+                String key = "base_model.model." + name;
+                StoredTensor expected = golden.getOrDefault("final." + key, file.get(key));
+                close("final " + key, p.toArray(), expected.floats(), 2e-4);
+            });
+        }
+
+        private double backward(Decoder model) {
+            try (var _ = Memory.scope()) {
+                Tensor sum = Ops.sum(model.nll(tokens, targets));
+                Tape.backward(sum);
+                return (double) sum.item() / trained;
+            }
+        }
+
+        private void compareGradients(Adapters adapters, int step) {
+            List<Object> zero = step == 0 ? facts.list("zero_gradients_at_step0") : List.of();
+            adapters.parameters().forEach((name, p) -> {
+                String key = "base_model.model." + name;
+                StoredTensor expected = golden.get("grad" + step + "." + key);
+                if (expected != null) {
+                    float[] g = p.grad().toArray(), e = expected.floats();
+                    float largest = 1e-3f;
+                    for (int i = 0; i < g.length; i++) {
+                        g[i] /= trained;
+                        largest = Math.max(largest, Math.abs(e[i]));
+                    }
+                    if (zero.contains(key)) {
+                        assertThat(g).as(key).containsOnly(0f);
+                    }
+                    close("gradient " + step + " of " + key, g, e, 1e-4 * largest);
+                }
+            });
+            if (golden.keySet().stream().anyMatch(k -> k.startsWith("grad" + step + "."))) {
+                Set<String> recorded = golden.keySet().stream()
+                        .filter(k -> k.startsWith("grad" + step + ".base_model.model."))
+                        .map(k -> k.substring(("grad" + step + ".base_model.model.").length()))
+                        .collect(Collectors.toSet());
+                assertThat(recorded).isEqualTo(adapters.parameters().keySet());
+            }
+        }
+
+        /** The trained adapter as PEFT wrote it: applied, merged, written again. */
+        private void reload() {
+            Decoder model = base();
+            Adapters adapters = Adapters.load(model, folder);
+            compareLogits("logits.final", model, 5e-5);
+            adapters.merge();
+            compareLogits("logits.final", model, 5e-5);
+            Map<String, Tensor> weights = model.parameters();
+            golden.keySet().stream().filter(k -> k.startsWith("merged.")).forEach(key -> close(
+                    key,
+                    weights.get(key.substring("merged.".length())).toArray(),
+                    golden.get(key).floats(),
+                    1e-6));
+            adapters.unmerge();
+            compareFiles(adapters);
+        }
+
+        private void compareFiles(Adapters adapters) {
+            Path ours = temp.resolve(folder.getFileName().toString());
+            adapters.save(ours);
+            Map<String, StoredTensor> a = Safetensors.open(ours.resolve("adapter_model.safetensors"), arena).tensors();
+            Map<String, StoredTensor> b = Safetensors.open(folder.resolve("adapter_model.safetensors"), arena).tensors();
+            assertThat(new TreeSet<>(a.keySet())).isEqualTo(new TreeSet<>(b.keySet()));
+            a.forEach((key, t) -> assertThat(t.floats()).as(key).containsExactly(b.get(key).floats()));
+            Map<String, Object> peft = Json.read(folder.resolve("adapter_config.json")).map();
+            Json.read(ours.resolve("adapter_config.json"))
+                    .map()
+                    .forEach((key, value) -> assertThat(value).as(key).isEqualTo(peft.get(key)));
+        }
+
+        /** Where the mask is 1: what stands at padding has no meaning. */
+        private void compareLogits(String key, Decoder model, double tolerance) {
+            float[] expected = golden.get(key).floats(), actual;
+            try (var _ = Memory.scope();
+                    var _ = Tape.pause()) {
+                actual = model.logits(tokens).toArray();
+            }
+            int v = actual.length / mask.length;
+            for (int i = 0; i < actual.length; i++) {
+                actual[i] = mask[i / v] == 0 ? expected[i] : actual[i];
+            }
+            close(key, actual, expected, tolerance);
+        }
+
+        private void close(String what, float[] actual, float[] expected, double tolerance) {
+            assertThat(actual).as(folder.getFileName() + ": " + what).hasSameSizeAs(expected);
+            for (int i = 0; i < expected.length; i++) {
+                double d = Math.abs(actual[i] - expected[i]);
+                assertThat(d)
+                        .as("%s: %s[%d] is %s, expected %s", folder.getFileName(), what, i, actual[i], expected[i])
+                        .isLessThanOrEqualTo(tolerance);
+                worst = Math.max(worst, d);
+            }
+        }
+    }
+}
