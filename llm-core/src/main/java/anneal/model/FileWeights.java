@@ -1,12 +1,9 @@
 package anneal.model;
 
 import anneal.io.StoredTensor;
-import anneal.kernels.F32Matrix;
-import anneal.kernels.Matrix;
 import anneal.nn.StoredWeight;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
-import anneal.tensor.DType;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -52,15 +49,8 @@ final class FileWeights implements WeightSource {
             return new Absent(out, in);
         }
         int rows = turned ? in : out;
-        Weight stored = new StoredWeight(stored(t, rows, turned ? out : in), t.dtype());
+        Weight stored = new StoredWeight(t.dtype().matrix(t.data(), rows, turned ? out : in), t.dtype());
         return turned ? new TransposedWeight(stored) : stored;
-    }
-
-    private static Matrix stored(StoredTensor t, int rows, int cols) {
-        if (t.dtype() != DType.F32) {
-            throw new IllegalArgumentException(t + ": matrices of this type cannot be read");
-        }
-        return new F32Matrix(t.data(), rows, cols);
     }
 
     @Override

@@ -1,6 +1,7 @@
 package anneal.nn;
 
 import anneal.kernels.Matrix;
+import anneal.kernels.TransposedMatrix;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -35,7 +36,7 @@ public record TransposedWeight(Weight stored) implements Weight {
 
     @Override
     public Matrix matrix() {
-        return new Turned(stored.matrix());
+        return new TransposedMatrix(stored.matrix());
     }
 
     /** The tensor as it is stored, [in, out]. */
@@ -52,33 +53,5 @@ public record TransposedWeight(Weight stored) implements Weight {
     @Override
     public Weight dense(Arena arena) {
         return new TransposedWeight(stored.dense(arena));
-    }
-
-    /** Rows and columns exchanged; reads a column of the stored rows element by element. */
-    private record Turned(Matrix base) implements Matrix {
-        @Override
-        public int rows() {
-            return base.cols();
-        }
-
-        @Override
-        public int cols() {
-            return base.rows();
-        }
-
-        @Override
-        public void widen(int row, int col, int count, float[] dst, int at) {
-            int block = base.block(), first = row / block * block;
-            float[] piece = new float[Math.min(block, base.cols() - first)];
-            for (int i = 0; i < count; i++) {
-                base.widen(col + i, first, piece.length, piece, 0);
-                dst[at + i] = piece[row - first];
-            }
-        }
-
-        @Override
-        public long bytes() {
-            return base.bytes();
-        }
     }
 }
