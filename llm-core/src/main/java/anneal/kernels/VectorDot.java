@@ -12,7 +12,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -26,7 +26,7 @@ import jdk.incubator.vector.VectorSpecies;
  * all of it; a helper that it leaves out makes every vector in the loop an object.
  */
 final class VectorDot {
-    private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> SPECIES = VectorMath.F;
     private static final int LANES = SPECIES.length();
     private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
@@ -119,7 +119,7 @@ final class VectorDot {
         for (; i <= k - LANES; i += LANES) {
             s0 = load(s, at, i).fma(FloatVector.fromArray(SPECIES, x, i), s0);
         }
-        float sum = s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+        float sum = VectorMath.sum(s0.add(s1).add(s2.add(s3)));
         for (; i < k; i++) {
             sum += s.get(LittleEndian.FLOAT, at + 4L * i) * x[i];
         }
@@ -137,7 +137,7 @@ final class VectorDot {
             s0 = VectorCodes.halves(s, at + 2 * i).fma(x(x, i), s0);
             s1 = VectorCodes.halves(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
         }
-        float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
+        float sum = sum(s0.add(s1));
         for (; i < k; i++) {
             sum += half(s, at + 2 * i) * x[i];
         }
@@ -151,11 +151,22 @@ final class VectorDot {
             s0 = VectorCodes.bfloats(s, at + 2 * i).fma(x(x, i), s0);
             s1 = VectorCodes.bfloats(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
         }
-        float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
+        float sum = sum(s0.add(s1));
         for (; i < k; i++) {
             sum += VectorCodes.bfloat(s, at + 2 * i) * x[i];
         }
         return sum;
+    }
+
+    private static final VectorShuffle<Float> TURN4 = VectorShuffle.iota(FLOATS, 4, 1, true),
+            TURN2 = VectorShuffle.iota(FLOATS, 2, 1, true),
+            TURN1 = VectorShuffle.iota(FLOATS, 1, 1, true);
+
+    /** Sum of eight lanes in one order; see {@link VectorMath#sum} for why not reduceLanes. */
+    private static float sum(FloatVector x) {
+        x = x.add(x.rearrange(TURN4));
+        x = x.add(x.rearrange(TURN2));
+        return x.add(x.rearrange(TURN1)).lane(0);
     }
 
     private static FloatVector x(float[] x, int i) {
@@ -173,7 +184,7 @@ final class VectorDot {
             acc = t.add(u).fma(FloatVector.broadcast(FLOATS, d), acc);
             rest -= 8 * d * sums[i >> 5];
         }
-        return acc.reduceLanes(VectorOperators.ADD) + rest;
+        return sum(acc) + rest;
     }
 
     private static float q4WithMinimum(byte[] s, int at, int k, float[] x, float[] sums) {
@@ -186,7 +197,7 @@ final class VectorDot {
             acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
             rest += half(s, at + 2) * sums[i >> 5];
         }
-        return acc.reduceLanes(VectorOperators.ADD) + rest;
+        return sum(acc) + rest;
     }
 
     private static float q8(byte[] s, int at, int k, float[] x) {
@@ -198,7 +209,7 @@ final class VectorDot {
                     .fma(x(x, i + 24), floats(bytes(s, at + 18)).mul(x(x, i + 16)));
             acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
         }
-        return acc.reduceLanes(VectorOperators.ADD);
+        return sum(acc);
     }
 
     private static float q4K(byte[] s, int at, int k, float[] x, float[] sums) {
@@ -221,7 +232,7 @@ final class VectorDot {
                                 + VectorCodes.minimum(s, at + 4, g + 1) * sums[(from >> 5) + 1]);
             }
         }
-        return acc.reduceLanes(VectorOperators.ADD) + rest;
+        return sum(acc) + rest;
     }
 
     private static float q6K(byte[] s, int at, int k, float[] x) {
@@ -234,6 +245,6 @@ final class VectorDot {
                 acc = t.fma(FloatVector.broadcast(FLOATS, d * s[at + 192 + g]), acc);
             }
         }
-        return acc.reduceLanes(VectorOperators.ADD);
+        return sum(acc);
     }
 }

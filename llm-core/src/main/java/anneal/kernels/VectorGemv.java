@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -17,7 +16,7 @@ final class VectorGemv {
     /** Up to so many rows are done here, more by {@link VectorGemm}. */
     static final int ROWS = 8;
 
-    private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> SPECIES = VectorMath.F;
     private static final int LANES = SPECIES.length();
     /** Weights that are worth a task. */
     private static final int GRAIN = 1 << 15;
@@ -69,7 +68,7 @@ final class VectorGemv {
             s0 = vector(row, i).fma(vector(x, at + i), s0);
             s1 = vector(row, i + LANES).fma(vector(x, at + i + LANES), s1);
         }
-        float sum = s0.add(s1).reduceLanes(VectorOperators.ADD);
+        float sum = VectorMath.sum(s0.add(s1));
         for (; i < k; i++) {
             sum += row[i] * x[at + i];
         }
@@ -91,8 +90,8 @@ final class VectorGemv {
             t2 = w.fma(vector(x, at + 2 * k + i + LANES), t2);
             t3 = w.fma(vector(x, at + 3 * k + i + LANES), t3);
         }
-        float r0 = s0.add(t0).reduceLanes(VectorOperators.ADD), r1 = s1.add(t1).reduceLanes(VectorOperators.ADD);
-        float r2 = s2.add(t2).reduceLanes(VectorOperators.ADD), r3 = s3.add(t3).reduceLanes(VectorOperators.ADD);
+        float r0 = VectorMath.sum(s0.add(t0)), r1 = VectorMath.sum(s1.add(t1));
+        float r2 = VectorMath.sum(s2.add(t2)), r3 = VectorMath.sum(s3.add(t3));
         for (; i < k; i++) {
             r0 += row[i] * x[at + i];
             r1 += row[i] * x[at + k + i];
