@@ -2,6 +2,7 @@ package anneal;
 
 import anneal.generate.BeamSearch;
 import anneal.generate.Generator;
+import anneal.generate.Sampling;
 import anneal.io.Gguf;
 import anneal.io.GgufWriter;
 import anneal.io.Json;
@@ -14,6 +15,7 @@ import anneal.model.ModelFiles;
 import anneal.tensor.DType;
 import anneal.text.Chat;
 import anneal.text.ChatTemplate;
+import anneal.text.Message;
 import anneal.text.Tokenizer;
 import anneal.text.Tokenizers;
 import java.io.UncheckedIOException;
@@ -232,6 +234,11 @@ public final class Pretrained implements AutoCloseable {
     /** Writes text on from text, ending at any of these strings too. */
     public TextGenerator text(String... stops) {
         return new TextGenerator(generator(), tokenizer(), Arrays.asList(stops));
+    }
+
+    /** The model's answer to a conversation, as text. */
+    public String answer(List<Message> messages, Sampling sampling) {
+        return text().stream(chat().prompt(messages), sampling, piece -> {}).text();
     }
 
     // ---------------------------------------------------------------- saving

@@ -2,7 +2,6 @@ package anneal.peft;
 
 import anneal.io.Json;
 import anneal.io.JsonObject;
-import anneal.nn.TransposedWeight;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -95,8 +94,8 @@ final class LoraConfigFile {
             }
         }
         if (!unsupported.isEmpty()) {
-            throw new IllegalArgumentException(file + ": not supported, and the numbers would differ without: "
-                    + String.join(", ", unsupported));
+            throw new IllegalArgumentException(
+                    file + ": not supported, and the numbers would differ without: " + String.join(", ", unsupported));
         }
         return new Lora(
                 o.integer("r"),
@@ -194,7 +193,9 @@ final class LoraConfigFile {
         // As PEFT does it, "all-linear" is written out.
         o.put(
                 "target_modules",
-                t.regex() != null ? t.regex() : t.allLinear() ? layers.keySet().stream().sorted().toList() : t.names());
+                t.regex() != null
+                        ? t.regex()
+                        : t.allLinear() ? layers.keySet().stream().sorted().toList() : t.names());
         o.put("exclude_modules", t.exclude().isEmpty() ? null : t.exclude());
         o.put("layers_to_transform", t.layers().isEmpty() || t.allLinear() ? null : t.layers());
         o.put("layers_pattern", t.layersPattern().isEmpty() || t.allLinear() ? null : t.layersPattern());

@@ -76,7 +76,9 @@ abstract class AdapterContract {
     static void assertClose(float[] actual, float[] expected, double tolerance) {
         assertThat(actual).hasSameSizeAs(expected);
         for (int i = 0; i < expected.length; i++) {
-            assertThat((double) actual[i]).as("[%d]", i).isCloseTo(expected[i], within(tolerance * (1 + Math.abs(expected[i]))));
+            assertThat((double) actual[i])
+                    .as("[%d]", i)
+                    .isCloseTo(expected[i], within(tolerance * (1 + Math.abs(expected[i]))));
         }
     }
 

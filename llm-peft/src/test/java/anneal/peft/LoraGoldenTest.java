@@ -143,7 +143,9 @@ class LoraGoldenTest {
                     optimizer.step(1.0 / trained, o.number("lr"));
                 }
             }
-            assertThat(adapters.parameters().values().stream().mapToLong(Tensor::size).sum())
+            assertThat(adapters.parameters().values().stream()
+                            .mapToLong(Tensor::size)
+                            .sum())
                     .isEqualTo(facts.integer("trainable_parameters"));
             compareLogits("logits.final", model, 2e-4);
             try (var _ = adapters.disabled()) {
@@ -201,11 +203,13 @@ class LoraGoldenTest {
             adapters.merge();
             compareLogits("logits.final", model, 5e-5);
             Map<String, Tensor> weights = model.parameters();
-            golden.keySet().stream().filter(k -> k.startsWith("merged.")).forEach(key -> close(
-                    key,
-                    weights.get(key.substring("merged.".length())).toArray(),
-                    golden.get(key).floats(),
-                    1e-6));
+            golden.keySet().stream()
+                    .filter(k -> k.startsWith("merged."))
+                    .forEach(key -> close(
+                            key,
+                            weights.get(key.substring("merged.".length())).toArray(),
+                            golden.get(key).floats(),
+                            1e-6));
             adapters.unmerge();
             compareFiles(adapters);
         }
@@ -213,11 +217,15 @@ class LoraGoldenTest {
         private void compareFiles(Adapters adapters) {
             Path ours = temp.resolve(folder.getFileName().toString());
             adapters.save(ours);
-            Map<String, StoredTensor> a = Safetensors.open(ours.resolve("adapter_model.safetensors"), arena).tensors();
-            Map<String, StoredTensor> b = Safetensors.open(folder.resolve("adapter_model.safetensors"), arena).tensors();
+            Map<String, StoredTensor> a = Safetensors.open(ours.resolve("adapter_model.safetensors"), arena)
+                    .tensors();
+            Map<String, StoredTensor> b = Safetensors.open(folder.resolve("adapter_model.safetensors"), arena)
+                    .tensors();
             assertThat(new TreeSet<>(a.keySet())).isEqualTo(new TreeSet<>(b.keySet()));
-            a.forEach((key, t) -> assertThat(t.floats()).as(key).containsExactly(b.get(key).floats()));
-            Map<String, Object> peft = Json.read(folder.resolve("adapter_config.json")).map();
+            a.forEach((key, t) ->
+                    assertThat(t.floats()).as(key).containsExactly(b.get(key).floats()));
+            Map<String, Object> peft =
+                    Json.read(folder.resolve("adapter_config.json")).map();
             Json.read(ours.resolve("adapter_config.json"))
                     .map()
                     .forEach((key, value) -> assertThat(value).as(key).isEqualTo(peft.get(key)));

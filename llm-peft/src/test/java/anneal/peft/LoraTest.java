@@ -76,7 +76,10 @@ class LoraTest {
         TinyModel m = model();
         assertThat(random().bias(Lora.Bias.LORA_ONLY).attach(m).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
-                .containsExactly("model.layers.0.self_attn.q_proj.base_layer.bias", "model.layers.1.self_attn.q_proj.base_layer.bias", "model.layers.2.self_attn.q_proj.base_layer.bias");
+                .containsExactly(
+                        "model.layers.0.self_attn.q_proj.base_layer.bias",
+                        "model.layers.1.self_attn.q_proj.base_layer.bias",
+                        "model.layers.2.self_attn.q_proj.base_layer.bias");
         assertThat(random().bias(Lora.Bias.ALL).attach(model()).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
                 .hasSize(6);
@@ -100,7 +103,8 @@ class LoraTest {
 
     @Test
     void theScalingIsAlphaByRankOrByItsRoot() {
-        Lora lora = random().alphaOf("down_proj", 6).rankOf("1.mlp.down_proj", 9).build();
+        Lora lora =
+                random().alphaOf("down_proj", 6).rankOf("1.mlp.down_proj", 9).build();
         assertThat(lora.scaling("model.layers.0.self_attn.q_proj")).isEqualTo(2);
         assertThat(lora.scaling("model.layers.0.mlp.down_proj")).isEqualTo(1.5);
         assertThat(lora.scaling("model.layers.1.mlp.down_proj")).isEqualTo(6 / 9.0);
@@ -109,10 +113,15 @@ class LoraTest {
 
     @Test
     void aPatternFitsTheEndOfAPathAndTheFirstOneCounts() {
-        Lora lora = random().rankOf("mlp.down_proj", 7).rankOf("down_proj", 6).rankOf(".*q_proj", 3).build();
+        Lora lora = random().rankOf("mlp.down_proj", 7)
+                .rankOf("down_proj", 6)
+                .rankOf(".*q_proj", 3)
+                .build();
         assertThat(lora.rank("model.layers.0.mlp.down_proj")).isEqualTo(7);
         assertThat(lora.rank("model.layers.0.other.down_proj")).isEqualTo(6);
-        assertThat(lora.rank("model.layers.0.my_down_proj")).as("a part of a name is none").isEqualTo(4);
+        assertThat(lora.rank("model.layers.0.my_down_proj"))
+                .as("a part of a name is none")
+                .isEqualTo(4);
         assertThat(lora.rank("model.layers.0.self_attn.q_proj")).isEqualTo(3);
     }
 
@@ -127,7 +136,9 @@ class LoraTest {
             most = Math.max(most, Math.abs(x));
         }
         assertThat(most).isGreaterThan(0.95 * bound);
-        assertThat(kaiming.parameters().get("model.layers.0.self_attn.q_proj.lora_B.weight").toArray())
+        assertThat(kaiming.parameters()
+                        .get("model.layers.0.self_attn.q_proj.lora_B.weight")
+                        .toArray())
                 .containsOnly(0f);
         Adapters gaussian = Lora.rank(64).init(Lora.Init.GAUSSIAN).on("q_proj").attach(model());
         double squares = 0;
@@ -148,7 +159,10 @@ class LoraTest {
         assertThat(Lora.rank(1).on("lm_head").attach(model()).paths()).containsExactly("lm_head");
         assertThat(Lora.rank(1).on("mlp.up_proj").layers(1).attach(model()).paths())
                 .containsExactly("model.layers.1.mlp.up_proj");
-        assertThat(Lora.rank(1).onMatching(".*\\.[02]\\..*(q|v)_proj").attach(model()).paths())
+        assertThat(Lora.rank(1)
+                        .onMatching(".*\\.[02]\\..*(q|v)_proj")
+                        .attach(model())
+                        .paths())
                 .containsExactly(
                         "model.layers.0.self_attn.q_proj",
                         "model.layers.0.self_attn.v_proj",
@@ -224,8 +238,10 @@ class LoraTest {
                 .hasMessageStartingWith(adapter.resolve("adapter_model.safetensors") + " does not fit, 10 tensors: ")
                 .hasMessageContaining(
                         "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is [4, 12], must be [6, 12]")
-                .hasMessageContaining("base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight [12, 6] is missing")
-                .hasMessageContaining("base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight [4, 12] has no place");
+                .hasMessageContaining(
+                        "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight [12, 6] is missing")
+                .hasMessageContaining(
+                        "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight [4, 12] has no place");
         assertThat(AdapterContract.logits(two)).containsExactly(base);
     }
 
@@ -241,12 +257,14 @@ class LoraTest {
         change(adapter, "modules_to_save", null);
         change(adapter, "init_lora_weights", "pissa");
         assertThatThrownBy(() -> Adapters.load(model(), adapter))
-                .hasMessageContaining("key \"init_lora_weights\" must be true, false or gaussian but is the string \"pissa\"");
+                .hasMessageContaining(
+                        "key \"init_lora_weights\" must be true, false or gaussian but is the string \"pissa\"");
         change(adapter, "init_lora_weights", true);
         change(adapter, "some_future_key", Map.of("x", 1));
         assertThat(Adapters.load(model(), adapter).paths()).hasSize(3);
         change(adapter, "peft_type", "IA3");
-        assertThatThrownBy(() -> Adapters.load(model(), adapter)).hasMessageContaining("key \"peft_type\" must be LORA but is the string \"IA3\"");
+        assertThatThrownBy(() -> Adapters.load(model(), adapter))
+                .hasMessageContaining("key \"peft_type\" must be LORA but is the string \"IA3\"");
     }
 
     @Test

@@ -100,7 +100,8 @@ class LoraTrainingTest {
         return TrainConfig.builder().steps(steps).logEvery(1).schedule(new Cosine(1e-2, 2));
     }
 
-    private static Map<String, float[]> train(Decoder model, Adapters adapters, TrainConfig config, int rows, Path resume) {
+    private static Map<String, float[]> train(
+            Decoder model, Adapters adapters, TrainConfig config, int rows, Path resume) {
         try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config)) {
             if (resume != null) {
                 trainer.resume(resume);
@@ -129,7 +130,8 @@ class LoraTrainingTest {
         Adapters adapters = lora().attach(model);
         NextToken objective = new NextToken(model);
         double after;
-        try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config(60).build())) {
+        try (Trainer trainer =
+                new Trainer(adapters.parameters(), new AdamW(), config(60).build())) {
             double before = trainer.evaluate(data(4).apply(0), objective).loss();
             trainer.fit(data(4), objective);
             after = trainer.evaluate(data(4).apply(0), objective).loss();
@@ -142,17 +144,24 @@ class LoraTrainingTest {
         adapters.save(dir.resolve("adapter"));
         Decoder other = base();
         Adapters loaded = Adapters.load(other, dir.resolve("adapter"));
-        try (Trainer trainer = new Trainer(loaded.parameters(), new AdamW(), config(1).build())) {
-            assertThat(trainer.evaluate(data(4).apply(0), new NextToken(other)).loss()).isEqualTo(after);
+        try (Trainer trainer =
+                new Trainer(loaded.parameters(), new AdamW(), config(1).build())) {
+            assertThat(trainer.evaluate(data(4).apply(0), new NextToken(other)).loss())
+                    .isEqualTo(after);
             loaded.merge();
-            assertThat(trainer.evaluate(data(4).apply(0), new NextToken(other)).loss()).isCloseTo(after, within(1e-5));
+            assertThat(trainer.evaluate(data(4).apply(0), new NextToken(other)).loss())
+                    .isCloseTo(after, within(1e-5));
         }
     }
 
     @Test
     void resumingContinuesBitForBit() {
-        TrainConfig config =
-                config(20).accumulate(2).saveEvery(10).keepLast(0).checkpoints(dir).build();
+        TrainConfig config = config(20)
+                .accumulate(2)
+                .saveEvery(10)
+                .keepLast(0)
+                .checkpoints(dir)
+                .build();
         Map<String, float[]> straight = train(lora(), config, 2, false);
         Decoder model = base();
         Adapters other = lora().attach(model, 77);
@@ -173,10 +182,13 @@ class LoraTrainingTest {
         Lora.Builder still = lora().dropout(0);
         Map<String, float[]> whole = train(still, config(5).build(), 8, false);
         for (int rows : new int[] {4, 1}) {
-            Map<String, float[]> parts = train(still, config(5).accumulate(8 / rows).build(), rows, false);
+            Map<String, float[]> parts =
+                    train(still, config(5).accumulate(8 / rows).build(), rows, false);
             whole.forEach((name, x) -> {
                 for (int i = 0; i < x.length; i++) {
-                    assertThat(parts.get(name)[i]).as("%s[%d], rows %d", name, i, rows).isCloseTo(x[i], within(2e-5f));
+                    assertThat(parts.get(name)[i])
+                            .as("%s[%d], rows %d", name, i, rows)
+                            .isCloseTo(x[i], within(2e-5f));
                 }
             });
         }
@@ -186,10 +198,8 @@ class LoraTrainingTest {
     void aMergedModelIsSavedWithItsHeadEvenIfThatWasTheEmbedding() {
         Decoder model = ModelFiles.load(Golden.root().resolve("peft/base/gpt2"), arena);
         assertThat(model.config().tied()).isTrue();
-        Adapters adapters = Lora.rank(2)
-                .init(Lora.Init.RANDOM)
-                .on("c_attn", "lm_head")
-                .attach(model);
+        Adapters adapters =
+                Lora.rank(2).init(Lora.Init.RANDOM).on("c_attn", "lm_head").attach(model);
         Batch batch = batch(0, 2);
         adapters.merge();
         float[] merged = logits(model, batch);
