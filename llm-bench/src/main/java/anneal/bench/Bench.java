@@ -1,0 +1,64 @@
+package anneal.bench;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * End-to-end benchmarks: each case prints JSON lines with median, minimum and maximum of a rate and the peak resident memory.
+ *
+ * <p>Names and units are those that a Python benchmark of the same cases prints, so that the two can be run in turn on one machine
+ * and compared as ratios. Peak memory is the process's: run one case per process to compare it.
+ */
+public final class Bench {
+    private static final List<String> CASES = List.of(
+            "gemm",
+            "attention",
+            "gpt2-train",
+            "smollm-lora",
+            "smollm-sft",
+            "smollm-prefill",
+            "smollm-decode",
+            "tokenize");
+
+    private Bench() {}
+
+    /**
+     * What the cases run on.
+     *
+     * @param model SmolLM2-135M, or null: random weights of its shape
+     * @param text file for the tokenizer cases, or null: a made-up one
+     * @param budgetSeconds time for each measurement
+     */
+    public record Options(Path model, Path text, double budgetSeconds) {
+        public Options {
+            if (!(budgetSeconds > 0)) {
+                throw new IllegalArgumentException("bench: budget " + budgetSeconds + " must be positive");
+            }
+        }
+    }
+
+    /** Runs some cases by name and prints their lines. */
+    public static void run(PrintWriter out, List<String> cases, Options options) {
+        for (String name : cases) {
+            if (!CASES.contains(name)) {
+                throw new IllegalArgumentException(
+                        "bench: unknown case " + name + ", there are " + String.join(", ", CASES));
+            }
+        }
+        Report report = new Report(out, options.budgetSeconds());
+        for (String name : cases) {
+            switch (name) {
+                case "gemm" -> KernelCases.gemm(report);
+                case "attention" -> KernelCases.attention(report);
+                case "gpt2-train" -> ModelCases.gpt2Train(report);
+                case "smollm-lora" -> ModelCases.lora(report, options.model());
+                case "smollm-sft" -> ModelCases.sft(report, options.model());
+                case "smollm-prefill" -> ModelCases.prefill(report, options.model());
+                case "smollm-decode" -> ModelCases.decode(report, options.model());
+                case "tokenize" -> TextCases.tokenize(report, options);
+                default -> throw new AssertionError(name);
+            }
+        }
+    }
+}
