@@ -1,0 +1,63 @@
+package anneal.cli;
+
+import anneal.bench.Bench;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code anneal bench}: times this machine, one JSON line a case. */
+@Command(
+        name = "bench",
+        description = "Times kernels and whole steps on this machine; one JSON line per case.",
+        mixinStandardHelpOptions = true,
+        sortOptions = false,
+        footer = {
+            "",
+            "Examples:",
+            "  anneal bench gemm attention",
+            "  anneal bench smollm-lora --model model.gguf --threads 2"
+        })
+final class BenchCommand implements Callable<Integer> {
+    @Parameters(
+            arity = "1..*",
+            paramLabel = "CASE",
+            description =
+                    "gemm, attention, gpt2-train, smollm-lora, smollm-sft, smollm-prefill, smollm-decode, tokenize.")
+    List<String> cases;
+
+    @Option(
+            names = "--model",
+            paramLabel = "PATH",
+            description = "SmolLM2-135M for the smollm cases; without it random weights of its shape.")
+    Path model;
+
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            description = "Text for tokenize; without it a made-up one of 1.1 MB.")
+    Path data;
+
+    @Option(names = "--threads", paramLabel = "N", description = "Default: all cores.")
+    Integer threads;
+
+    @Option(
+            names = "--budget",
+            paramLabel = "SECONDS",
+            description = "Time for each measurement (default: ${DEFAULT-VALUE}).")
+    double budget = 25;
+
+    @Spec
+    CommandSpec spec;
+
+    @Override
+    public Integer call() {
+        ModelFlags.useThreads(threads);
+        Bench.run(spec.commandLine().getOut(), cases, new Bench.Options(model, data, budget));
+        return 0;
+    }
+}

@@ -1,0 +1,63 @@
+package anneal.cli;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.knowm.xchart.BitmapEncoder;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.style.Styler;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+
+/** The losses of a run as a picture: each step, its running mean, and validation. */
+public final class LossPlot {
+    private final List<Double> steps = new ArrayList<>();
+    private final List<Double> losses = new ArrayList<>();
+    private final List<Double> smooth = new ArrayList<>();
+    private final List<Double> validSteps = new ArrayList<>();
+    private final List<Double> validLosses = new ArrayList<>();
+
+    /** A training loss. */
+    public void train(long step, double loss) {
+        double before = smooth.isEmpty() ? loss : smooth.getLast();
+        steps.add((double) step);
+        losses.add(loss);
+        smooth.add(0.9 * before + 0.1 * loss);
+    }
+
+    /** A validation loss. */
+    public void valid(long step, double loss) {
+        validSteps.add((double) step);
+        validLosses.add(loss);
+    }
+
+    /** True if there is no training loss yet. */
+    public boolean isEmpty() {
+        return steps.isEmpty();
+    }
+
+    /** Writes a PNG. */
+    public void write(Path file, String title) {
+        XYChart chart = new XYChartBuilder()
+                .width(900)
+                .height(540)
+                .title(title)
+                .xAxisTitle("step")
+                .yAxisTitle("loss per token")
+                .build();
+        chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE).setMarkerSize(6);
+        chart.getStyler().setYAxisDecimalPattern("0.00").setXAxisDecimalPattern("0");
+        chart.addSeries("training", steps, losses).setMarker(SeriesMarkers.NONE).setLineWidth(0.6f);
+        chart.addSeries("training, running mean", steps, smooth).setMarker(SeriesMarkers.NONE);
+        if (!validSteps.isEmpty()) {
+            chart.addSeries("validation", validSteps, validLosses).setMarker(SeriesMarkers.CIRCLE);
+        }
+        try {
+            BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file.toString(), e);
+        }
+    }
+}

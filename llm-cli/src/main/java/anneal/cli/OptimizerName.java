@@ -1,0 +1,28 @@
+package anneal.cli;
+
+import anneal.train.Adafactor;
+import anneal.train.Adam;
+import anneal.train.AdamW;
+import anneal.train.Lion;
+import anneal.train.Sgd;
+import anneal.train.UpdateRule;
+
+/** {@code --optimizer}. */
+enum OptimizerName {
+    adamw,
+    adam,
+    sgd,
+    lion,
+    adafactor;
+
+    /** The rule with its usual settings. */
+    UpdateRule of(double weightDecay) {
+        return switch (this) {
+            case adamw -> new AdamW(0.9, 0.999, 1e-8, weightDecay);
+            case adam -> new Adam(0.9, 0.999, 1e-8, weightDecay);
+            case sgd -> new Sgd(0.9, 0, false, weightDecay);
+            case lion -> new Lion(0.9, 0.99, weightDecay);
+            case adafactor -> new Adafactor(false, false, false, 1, -0.8, 0, 1e-30, 1e-3, weightDecay);
+        };
+    }
+}

@@ -1,0 +1,146 @@
+package anneal.cli;
+
+import java.nio.file.Path;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Option;
+
+/** The flags that every training command has; names as in mlx-lm and LLaMA-Factory. */
+final class RunFlags {
+    @ArgGroup(validate = false, heading = "%nData%n", order = 1)
+    Data data = new Data();
+
+    @ArgGroup(validate = false, heading = "%nLength and rate%n", order = 2)
+    Steps steps = new Steps();
+
+    @ArgGroup(validate = false, heading = "%nRun folder%n", order = 4)
+    Output output = new Output();
+
+    static final class Data {
+        @Option(
+                names = "--data",
+                required = true,
+                paramLabel = "FILE_OR_DIR",
+                description =
+                        "Training data: .jsonl, .json or .txt. Shapes are found by looking: text; prompt, completion; "
+                                + "instruction, input, output; messages; conversations.")
+        Path train;
+
+        @Option(names = "--valid", paramLabel = "FILE_OR_DIR", description = "Validation data.")
+        Path valid;
+
+        @Option(
+                names = "--valid-split",
+                paramLabel = "F",
+                description =
+                        "Without --valid: this part of the samples is held out (default: ${DEFAULT-VALUE}; 0 = none).")
+        double validSplit = 0.05;
+
+        @Option(
+                names = "--max-seq-length",
+                paramLabel = "N",
+                description = "Longest sample in tokens (default: ${DEFAULT-VALUE}).")
+        int maxSeqLength = 1024;
+
+        @Option(names = "--truncate", description = "Cut samples that are longer; without it they are an error.")
+        boolean truncate;
+
+        @Option(
+                names = "--packing",
+                description = "Put several samples into one row of --max-seq-length; they do not see one another.")
+        boolean packing;
+    }
+
+    static final class Steps {
+        @Option(names = "--iters", paramLabel = "N", description = "Optimiser steps.")
+        Long iters;
+
+        @Option(
+                names = "--epochs",
+                paramLabel = "N",
+                description = "Passes over the data (default: 1 without --iters).")
+        Integer epochs;
+
+        @Option(names = "--batch-size", paramLabel = "N", description = "Rows in a batch (default: ${DEFAULT-VALUE}).")
+        int batchSize = 4;
+
+        @Option(
+                names = "--grad-accumulation",
+                paramLabel = "N",
+                description = "Batches per step (default: ${DEFAULT-VALUE}).")
+        int accumulation = 1;
+
+        @Option(names = "--learning-rate", paramLabel = "X", description = "Peak rate (default: ${DEFAULT-VALUE}).")
+        double learningRate = 2e-4;
+
+        @Option(
+                names = "--lr-scheduler",
+                paramLabel = "NAME",
+                description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
+        ScheduleName scheduler = ScheduleName.cosine;
+
+        @Option(names = "--warmup", paramLabel = "N", description = "Steps of warm-up (default: ${DEFAULT-VALUE}).")
+        int warmup = 0;
+
+        @Option(
+                names = "--optimizer",
+                paramLabel = "NAME",
+                description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
+        OptimizerName optimizer = OptimizerName.adamw;
+
+        @Option(names = "--weight-decay", paramLabel = "X", description = "Default: ${DEFAULT-VALUE}.")
+        double weightDecay = 0;
+
+        @Option(
+                names = "--max-grad-norm",
+                paramLabel = "X",
+                description = "Gradients are clipped to this norm; 0 = not (default: ${DEFAULT-VALUE}).")
+        double maxGradNorm = 1;
+
+        @Option(names = "--label-smoothing", paramLabel = "X", description = "Default: ${DEFAULT-VALUE}.")
+        float labelSmoothing = 0;
+
+        @Option(
+                names = "--grad-checkpoint",
+                description = "Compute blocks again in the backward pass: much less memory, a third more time.")
+        boolean gradCheckpoint;
+
+        @Option(names = "--seed", paramLabel = "N", description = "Of everything random (default: ${DEFAULT-VALUE}).")
+        long seed = 0;
+
+        @Option(names = "--threads", paramLabel = "N", description = "Default: all cores. Changes no result.")
+        Integer threads;
+    }
+
+    static final class Output {
+        @Option(
+                names = "--output",
+                required = true,
+                paramLabel = "DIR",
+                description = "Folder of the run; must not exist unless --resume.")
+        Path dir;
+
+        @Option(names = "--resume", description = "Go on from the last checkpoint in --output, bit for bit.")
+        boolean resume;
+
+        @Option(names = "--steps-per-report", paramLabel = "N", description = "Default: ${DEFAULT-VALUE}.")
+        int report = 1;
+
+        @Option(
+                names = "--steps-per-eval",
+                paramLabel = "N",
+                description = "Validation every N steps; 0 = at the end (default: ${DEFAULT-VALUE}).")
+        int eval = 100;
+
+        @Option(
+                names = "--save-every",
+                paramLabel = "N",
+                description = "A checkpoint every N steps; 0 = at the end (default: ${DEFAULT-VALUE}).")
+        int save = 100;
+
+        @Option(
+                names = "--keep-last",
+                paramLabel = "N",
+                description = "Checkpoints kept besides the best (default: ${DEFAULT-VALUE}).")
+        int keepLast = 2;
+    }
+}

@@ -1,0 +1,140 @@
+package anneal.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import picocli.CommandLine.Model.CommandSpec;
+
+/** What a run leaves behind: config.yaml, metrics.jsonl, loss.png, checkpoints, and the result itself. */
+final class RunFolder implements AutoCloseable {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private final Path dir;
+    private final BufferedWriter metrics;
+
+    private RunFolder(Path dir, BufferedWriter metrics) {
+        this.dir = dir;
+        this.metrics = metrics;
+    }
+
+    /** Makes the folder, or with {@code resume} goes on in it. */
+    static RunFolder open(Path dir, boolean resume) {
+        try {
+            if (resume && !Files.isDirectory(dir.resolve("checkpoints"))) {
+                throw new IllegalArgumentException(dir + ": nothing to resume, there is no folder checkpoints in it");
+            }
+            if (!resume && Files.exists(dir) && !isEmptyFolder(dir)) {
+                throw new IllegalArgumentException(
+                        dir + ": output folder exists already: name another one, or --resume");
+            }
+            Files.createDirectories(dir);
+            return new RunFolder(
+                    dir,
+                    Files.newBufferedWriter(
+                            dir.resolve("metrics.jsonl"), StandardOpenOption.CREATE, StandardOpenOption.APPEND));
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.toString(), e);
+        }
+    }
+
+    private static boolean isEmptyFolder(Path dir) throws IOException {
+        try (Stream<Path> files = Files.list(dir)) {
+            return files.findAny().isEmpty();
+        } catch (java.nio.file.NotDirectoryException e) {
+            return false;
+        }
+    }
+
+    Path path() {
+        return dir;
+    }
+
+    Path checkpoints() {
+        return dir.resolve("checkpoints");
+    }
+
+    /** Writes all options of a command with the values in force: the file that --config reads. */
+    void writeConfig(CommandSpec command) {
+        Map<String, Object> values = new TreeMap<>();
+        command.options().stream()
+                .filter(o -> !o.usageHelp() && !o.versionHelp() && o.getValue() != null)
+                .filter(o ->
+                        !o.longestName().equals("--config") && !o.longestName().equals("--resume"))
+                .forEach(o -> values.put(o.longestName().replaceFirst("^-+", ""), plain(o.getValue())));
+        YAMLFactory yaml = new YAMLFactory()
+                .disable(YAMLGenerator.Feature.WRITE_DOC_START_MARKER)
+                .enable(YAMLGenerator.Feature.MINIMIZE_QUOTES);
+        try {
+            new ObjectMapper(yaml).writeValue(dir.resolve("config.yaml").toFile(), values);
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.resolve("config.yaml").toString(), e);
+        }
+    }
+
+    private static Object plain(Object value) {
+        return value instanceof Number || value instanceof Boolean ? value : value.toString();
+    }
+
+    /** Lets {@code save} write a folder and moves its files into this one, each whole. */
+    void adopt(Consumer<Path> save) {
+        Path part = dir.resolve("result.part");
+        try {
+            delete(part);
+            save.accept(part);
+            try (Stream<Path> files = Files.list(part)) {
+                for (Path file : files.toList()) {
+                    Files.move(file, dir.resolve(file.getFileName()), StandardCopyOption.REPLACE_EXISTING);
+                }
+            }
+            Files.delete(part);
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.toString(), e);
+        }
+    }
+
+    private static void delete(Path folder) throws IOException {
+        if (Files.exists(folder)) {
+            try (Stream<Path> files = Files.walk(folder)) {
+                for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+
+    /** Appends one line to metrics.jsonl. */
+    void log(String kind, Object record) {
+        Map<String, Object> line = new LinkedHashMap<>();
+        line.put("event", kind);
+        line.putAll(
+                JSON.convertValue(record, new com.fasterxml.jackson.core.type.TypeReference<Map<String, Object>>() {}));
+        try {
+            metrics.write(JSON.writeValueAsString(line));
+            metrics.newLine();
+            metrics.flush();
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.resolve("metrics.jsonl").toString(), e);
+        }
+    }
+
+    @Override
+    public void close() {
+        try {
+            metrics.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.resolve("metrics.jsonl").toString(), e);
+        }
+    }
+}

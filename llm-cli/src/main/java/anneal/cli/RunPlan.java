@@ -1,0 +1,139 @@
+package anneal.cli;
+
+import anneal.kernels.F32Matrix;
+import anneal.kernels.Kernels;
+import anneal.model.CausalLm;
+import anneal.model.DecoderConfig;
+import anneal.nn.Linear;
+import anneal.nn.Weight;
+import anneal.tensor.Memory;
+import anneal.tensor.Tensor;
+import java.io.PrintWriter;
+import java.lang.management.ManagementFactory;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * What a run will train and need, said before it starts.
+ *
+ * <p>Memory is the sum of: weights as stored; parameter, gradient and two moments of what is trained; the activations that the
+ * backward pass reads; one chunk of logits with its gradient; the JVM. Time is floating-point work (2 per weight and token forward,
+ * 2 for the gradient of the input, 2 more where the weight is trained) at the speed of one product measured now.
+ */
+record RunPlan(
+        Map<String, long[]> trained, long parameters, long trainedParameters, Bytes bytes, double secondsPerStep) {
+    private static final double GIB = 1L << 30;
+    private static final long JVM = 320L << 20;
+
+    /** The parts of peak memory. */
+    record Bytes(long weights, long state, long activations, long work) {
+        long total() {
+            return weights + state + activations + work;
+        }
+    }
+
+    static RunPlan of(
+            CausalLm model, DecoderConfig config, Map<String, Tensor> parameters, RunFlags flags, int rowLength) {
+        Map<String, long[]> groups = new LinkedHashMap<>();
+        long trained = 0;
+        for (var e : parameters.entrySet()) {
+            String kind = e.getKey().replaceAll("\\.\\d+\\.", ".*.");
+            long[] group = groups.computeIfAbsent(kind, k -> new long[2]);
+            group[0]++;
+            group[1] += e.getValue().size();
+            trained += e.getValue().size();
+        }
+        long tokens = (long) flags.steps.batchSize * rowLength;
+        Bytes bytes = new Bytes(
+                storedBytes(model), 16 * trained, activations(config, flags, tokens), JVM + (64L << 20) + 8L * tokens);
+        double work = 4.0 * config.parameterCount() * tokens + 2.0 * trained * tokens;
+        return new RunPlan(
+                groups, config.parameterCount(), trained, bytes, work * flags.steps.accumulation / productSpeed());
+    }
+
+    private static long storedBytes(CausalLm model) {
+        long bytes = 0;
+        for (Linear linear : model.root().find(Linear.class).values()) {
+            Weight w = linear.weight();
+            bytes += w.parameter().filter(Tensor::tracked).isPresent()
+                    ? 0
+                    : w.matrix().bytes();
+        }
+        return bytes;
+    }
+
+    /** Floats per token that a block keeps: see docs/training.md. */
+    private static long activations(DecoderConfig c, RunFlags flags, long tokens) {
+        long perBlock = 4L * c.hiddenSize()
+                + (2L * c.heads().query() + 2L * c.heads().kv()) * c.heads().dim()
+                + 3L * c.feedForwardSize();
+        long floats =
+                flags.steps.gradCheckpoint ? (long) c.layers() * c.hiddenSize() + 2 * perBlock : c.layers() * perBlock;
+        return 4 * tokens * (floats + 4L * c.hiddenSize()) + (64L << 20);
+    }
+
+    /** Floating-point operations per second of one medium product. */
+    private static double productSpeed() {
+        try (Memory.Scope scope = Memory.scope()) {
+            Tensor x = Tensor.zeros(512, 512), w = Tensor.zeros(512, 512), y = Tensor.zeros(512, 512);
+            F32Matrix matrix = new F32Matrix(w.buf(), 512, 512);
+            double best = 0;
+            for (int i = 0; i < 40; i++) {
+                long start = System.nanoTime();
+                Kernels.get().matmulT(y.buf(), x.buf(), matrix, 512, 1f, false);
+                best = Math.max(best, 2.0 * 512 * 512 * 512 / ((System.nanoTime() - start) * 1e-9));
+            }
+            return 0.7 * best;
+        }
+    }
+
+    /** Memory that is free on this machine now, page cache included as far as the system tells. */
+    static long availableBytes() {
+        var os = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        java.nio.file.Path info = java.nio.file.Path.of("/proc/meminfo");
+        if (java.nio.file.Files.isReadable(info)) {
+            try (var lines = java.nio.file.Files.lines(info)) {
+                return lines.filter(l -> l.startsWith("MemAvailable:"))
+                        .mapToLong(l -> Long.parseLong(l.replaceAll("[^0-9]", "")) * 1024)
+                        .findFirst()
+                        .orElse(os.getFreeMemorySize());
+            } catch (java.io.IOException e) {
+                return os.getFreeMemorySize();
+            }
+        }
+        return os.getFreeMemorySize();
+    }
+
+    /** Throws if the run cannot fit. */
+    void requireMemory(long available) {
+        if (bytes.total() > available) {
+            throw new IllegalArgumentException(String.format(
+                    Locale.ROOT,
+                    "not enough memory: this run needs about %.1f GiB and %.1f GiB are free; use --grad-checkpoint, a smaller "
+                            + "--batch-size or --max-seq-length",
+                    bytes.total() / GIB,
+                    available / GIB));
+        }
+    }
+
+    void print(PrintWriter out, long steps) {
+        out.printf(
+                Locale.ROOT,
+                "Training %,d of %,d parameters (%.2f %%):%n",
+                trainedParameters,
+                parameters,
+                100.0 * trainedParameters / parameters);
+        trained.forEach((kind, n) -> out.printf(Locale.ROOT, "  %-64s %4d x %,d%n", kind, n[0], n[1] / n[0]));
+        out.printf(
+                Locale.ROOT,
+                "Peak memory about %.1f GiB (weights %.2f, trained state %.2f, activations %.2f, rest %.2f), time about %s for %d steps.%n",
+                bytes.total() / GIB,
+                bytes.weights / GIB,
+                bytes.state / GIB,
+                bytes.activations / GIB,
+                bytes.work / GIB,
+                Progress.time(secondsPerStep * steps),
+                steps);
+    }
+}

@@ -1,0 +1,98 @@
+package anneal.cli;
+
+import anneal.Pretrained;
+import anneal.peft.Adapters;
+import anneal.peft.Lora;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code anneal sft}: supervised fine-tuning with LoRA, or of all weights. */
+@Command(
+        name = "sft",
+        description = "Fine-tunes a model on instructions, conversations or text.",
+        mixinStandardHelpOptions = true,
+        sortOptions = false,
+        footer = {
+            "",
+            "Examples:",
+            "  anneal sft --model model.gguf --data train.jsonl --iters 200 --output runs/mine",
+            "  anneal sft --model folder --data chats/ --epochs 2 --packing --lora-rank 32 --lora-target q_proj,v_proj --output runs/qv"
+        })
+final class SftCommand implements Callable<Integer> {
+    @Option(
+            names = "--model",
+            required = true,
+            paramLabel = "PATH",
+            description = "Hugging Face folder or .gguf file; quantised weights are trained on as they are.")
+    Path model;
+
+    @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
+    Path config;
+
+    @Mixin
+    RunFlags run = new RunFlags();
+
+    @ArgGroup(validate = false, heading = "%nLoRA%n", order = 3)
+    LoraFlags lora = new LoraFlags();
+
+    @Spec
+    CommandSpec spec;
+
+    static final class LoraFlags {
+        @Option(names = "--lora-rank", paramLabel = "R", description = "Default: ${DEFAULT-VALUE}.")
+        int rank = 16;
+
+        @Option(
+                names = "--lora-alpha",
+                paramLabel = "X",
+                description = "Scale is alpha / rank (default: ${DEFAULT-VALUE}).")
+        double alpha = 32;
+
+        @Option(names = "--lora-dropout", paramLabel = "P", description = "Default: ${DEFAULT-VALUE}.")
+        double dropout = 0.05;
+
+        @Option(
+                names = "--lora-target",
+                paramLabel = "T",
+                description = "all-linear, names with commas, or a regular expression (default: ${DEFAULT-VALUE}).")
+        String target = "all-linear";
+
+        @Option(names = "--rslora", description = "Scale is alpha / sqrt(rank).")
+        boolean rsLora;
+
+        @Option(names = "--full", description = "Train all weights instead of an adapter.")
+        boolean full;
+    }
+
+    @Override
+    public Integer call() {
+        ModelFlags.useThreads(run.steps.threads);
+        try (Pretrained lm = Pretrained.load(model)) {
+            TrainingData data = TrainingData.read(
+                    run,
+                    d -> lm.hasChatTemplate() ? d.encode(lm.chat()) : d.encode(lm.tokenizer()),
+                    lm.model().contextLength());
+            TrainingRun training = new TrainingRun(spec, run, lm);
+            if (lora.full) {
+                lm.trainable();
+                return training.run(lm.model().root().parameters(), data, lm::save);
+            }
+            Adapters adapters = lora().attach(lm.model().root(), run.steps.seed);
+            return training.run(adapters.parameters(), data, adapters::save);
+        }
+    }
+
+    private Lora lora() {
+        Lora.Builder b =
+                Lora.rank(lora.rank).alpha(lora.alpha).dropout(lora.dropout).baseModel(model.toString());
+        b = lora.rsLora ? b.rsLora() : b;
+        boolean names = lora.target.matches("[A-Za-z0-9_,.-]+");
+        return (names ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
+    }
+}

@@ -1,0 +1,111 @@
+package anneal.cli;
+
+import anneal.data.Batch;
+import anneal.data.Batches;
+import anneal.data.Dataset;
+import anneal.data.EncodedDataset;
+import anneal.data.Sample;
+import anneal.text.Message;
+import anneal.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+
+/**
+ * The batches of a run and a few of its prompts.
+ *
+ * @param train batches by epoch
+ * @param valid validation batches, or null
+ * @param prompts what the first samples ask, to be answered before and after
+ */
+record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
+    private static final int PROMPTS = 2;
+
+    /** Reads, encodes and cuts as the flags say. */
+    static TrainingData read(RunFlags flags, Function<Dataset, EncodedDataset> encode, int contextLength) {
+        RunFlags.Data d = flags.data;
+        if (contextLength > 0 && d.maxSeqLength > contextLength) {
+            throw new IllegalArgumentException("--max-seq-length " + d.maxSeqLength + " is over the model's limit of "
+                    + contextLength + " positions");
+        }
+        Dataset source = anneal.data.Jsonl.read(d.train);
+        EncodedDataset train = encode.apply(source), valid = null;
+        if (d.valid != null) {
+            valid = encode.apply(anneal.data.Jsonl.read(d.valid));
+        } else if (d.validSplit > 0 && train.size() > 1) {
+            EncodedDataset.Split split = train.split(d.validSplit, flags.steps.seed);
+            train = split.train();
+            valid = split.validation();
+        }
+        return new TrainingData(
+                batches(train, flags).shuffled(flags.steps.seed),
+                valid == null ? null : batches(valid, flags),
+                prompts(source));
+    }
+
+    private static Batches batches(EncodedDataset data, RunFlags flags) {
+        int length = flags.data.maxSeqLength;
+        EncodedDataset fitting = flags.data.truncate ? data.truncate(length) : data.requireAtMost(length);
+        return (flags.data.packing ? fitting.pack(length) : fitting.pad()).batches(flags.steps.batchSize);
+    }
+
+    private static List<List<Message>> prompts(Dataset source) {
+        List<List<Message>> prompts = new ArrayList<>();
+        for (Sample sample : source) {
+            if (prompts.size() == PROMPTS) {
+                break;
+            }
+            switch (sample) {
+                case Sample.Instruction i ->
+                    prompts.add(beforeAnswer(i.conversation().messages()));
+                case Sample.Conversation c -> prompts.add(beforeAnswer(c.messages()));
+                case Sample.Text t -> {}
+                case Sample.Completion c -> {}
+                case Sample.Preference p -> prompts.add(p.prompt());
+                case Sample.Rated r -> prompts.add(beforeAnswer(r.messages()));
+            }
+        }
+        prompts.removeIf(List::isEmpty);
+        return prompts;
+    }
+
+    private static List<Message> beforeAnswer(List<Message> messages) {
+        int first = 0;
+        while (first < messages.size() && !messages.get(first).isAssistant()) {
+            first++;
+        }
+        return messages.subList(0, first);
+    }
+
+    /** Longest row of the first epoch's first batch, as a measure of what a step costs. */
+    int rowLength() {
+        return train.apply(0).next().length();
+    }
+
+    /** The first sample with what is trained between ‹ and ›. */
+    String example(Tokenizer tokenizer) {
+        Batch batch = train.apply(0).next();
+        StringBuilder text = new StringBuilder();
+        List<Integer> run = new ArrayList<>();
+        boolean trained = false;
+        for (int t = 0; t < batch.length() && batch.segments()[t] == 0 && t < 200; t++) {
+            boolean now = t > 0 && batch.targets()[t - 1] >= 0;
+            if (now != trained) {
+                append(text, tokenizer, run, trained);
+                trained = now;
+            }
+            run.add(batch.ids()[t]);
+        }
+        append(text, tokenizer, run, trained);
+        return text.toString();
+    }
+
+    private static void append(StringBuilder text, Tokenizer tokenizer, List<Integer> run, boolean trained) {
+        if (!run.isEmpty()) {
+            String part =
+                    tokenizer.decode(run.stream().mapToInt(Integer::intValue).toArray(), false);
+            text.append(trained ? "‹" + part + "›" : part);
+            run.clear();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+package anneal.cli;
+
+import anneal.NextToken;
+import anneal.Pretrained;
+import anneal.generate.Sampling;
+import anneal.tensor.NllOptions;
+import anneal.tensor.Tensor;
+import anneal.text.Message;
+import anneal.train.EvalReport;
+import anneal.train.StepReport;
+import anneal.train.TrainConfig;
+import anneal.train.Trainer;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import picocli.CommandLine.Model.CommandSpec;
+
+/** One training run in a folder: the plan, the samples before, the loop, the result, the plot, the samples after. */
+final class TrainingRun {
+    private static final int STOPPED = 130;
+    private static final int SAMPLE_TOKENS = 48;
+
+    private final CommandSpec command;
+    private final PrintWriter out;
+    private final RunFlags flags;
+    private final Pretrained lm;
+    private final LossPlot plot = new LossPlot();
+
+    TrainingRun(CommandSpec command, RunFlags flags, Pretrained lm) {
+        this.command = command;
+        this.out = command.commandLine().getOut();
+        this.flags = flags;
+        this.lm = lm;
+    }
+
+    /** Trains {@code parameters} and hands the folder to {@code save}. Returns the exit code. */
+    int run(Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save) {
+        long total = totalSteps(data);
+        RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), parameters, flags, data.rowLength());
+        plan.print(out, total);
+        plan.requireMemory(RunPlan.availableBytes());
+        out.printf(
+                "Data: %,d tokens, %,d of them trained, %,d batches an epoch%s.%n",
+                data.train().tokens(),
+                data.train().trainedTokens(),
+                data.train().count(),
+                data.valid() == null
+                        ? ""
+                        : String.format(
+                                "; %,d trained tokens held out", data.valid().trainedTokens()));
+        out.println("One sample, what is trained between ‹ and ›:");
+        out.println(indent(data.example(lm.tokenizer())));
+        try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume)) {
+            folder.writeConfig(command);
+            List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
+            List<String> before = answers(prompts);
+            boolean complete = train(parameters, data, folder, total);
+            folder.adopt(save);
+            if (!plot.isEmpty()) {
+                plot.write(
+                        folder.path().resolve("loss.png"),
+                        "Loss of " + folder.path().getFileName());
+            }
+            show(prompts, before, answers(prompts));
+            out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
+            if (!complete) {
+                out.println("Stopped before the end; the same command with --resume goes on.");
+            }
+            return complete ? 0 : STOPPED;
+        }
+    }
+
+    private long totalSteps(TrainingData data) {
+        RunFlags.Steps s = flags.steps;
+        if (s.iters != null && s.epochs != null) {
+            throw new IllegalArgumentException("give either --iters or --epochs, not both");
+        }
+        return s.iters != null
+                ? s.iters
+                : (long) (s.epochs == null ? 1 : s.epochs)
+                        * Math.ceilDiv(data.train().count(), s.accumulation);
+    }
+
+    private TrainConfig config(RunFolder folder, long total) {
+        RunFlags.Steps s = flags.steps;
+        TrainConfig.Builder config = TrainConfig.builder()
+                .accumulate(s.accumulation)
+                .schedule(s.scheduler.of(s.learningRate, s.warmup, total))
+                .clipNorm(s.maxGradNorm)
+                .seed(s.seed)
+                .logEvery(flags.output.report)
+                .evalEvery(flags.output.eval)
+                .saveEvery(flags.output.save)
+                .keepLast(flags.output.keepLast)
+                .checkpoints(folder.checkpoints());
+        return (s.iters != null ? config.steps(s.iters) : config.epochs(s.epochs == null ? 1 : s.epochs)).build();
+    }
+
+    private boolean train(Map<String, Tensor> parameters, TrainingData data, RunFolder folder, long total) {
+        RunFlags.Steps s = flags.steps;
+        lm.model().checkpointing(s.gradCheckpoint);
+        try (Trainer trainer = new Trainer(parameters, s.optimizer.of(s.weightDecay), config(folder, total))) {
+            if (flags.output.resume) {
+                trainer.resume(folder.checkpoints());
+            }
+            NextToken objective = new NextToken(lm.model(), new NllOptions(s.labelSmoothing, 0));
+            if (data.valid() != null) {
+                EvalReport start = trainer.evaluate(data.valid().apply(0), objective);
+                out.printf("Validation loss before: %.4f%n", start.loss());
+                plot.valid(start.step(), start.loss());
+                folder.log("valid", start);
+            }
+            try (Progress progress = new Progress(out, "training", total, trainer.steps());
+                    Stop stop = new Stop(trainer)) {
+                trainer.onStep(report -> onStep(report, progress, folder));
+                trainer.onEvaluate(report -> onEvaluate(report, progress, folder));
+                return data.valid() == null
+                        ? trainer.fit(data.train(), objective, null)
+                        : trainer.fit(data.train(), objective, data.valid());
+            }
+        }
+    }
+
+    private void onStep(StepReport report, Progress progress, RunFolder folder) {
+        progress.step(report);
+        plot.train(report.step(), report.loss());
+        folder.log("step", report);
+    }
+
+    private void onEvaluate(EvalReport report, Progress progress, RunFolder folder) {
+        progress.say(String.format("Validation loss at step %d: %.4f", report.step(), report.loss()));
+        plot.valid(report.step(), report.loss());
+        folder.log("valid", report);
+    }
+
+    private List<String> answers(List<List<Message>> prompts) {
+        List<String> answers = new ArrayList<>();
+        for (List<Message> prompt : prompts) {
+            answers.add(lm.answer(prompt, Sampling.greedy(SAMPLE_TOKENS)));
+        }
+        return answers;
+    }
+
+    private void show(List<List<Message>> prompts, List<String> before, List<String> after) {
+        for (int i = 0; i < prompts.size(); i++) {
+            out.println();
+            out.println("Prompt: " + prompts.get(i).getLast().content());
+            out.println("  before: " + oneLine(before.get(i)));
+            out.println("  after:  " + oneLine(after.get(i)));
+        }
+        out.println();
+    }
+
+    private static String oneLine(String text) {
+        return text.strip().replace("\n", "\\n");
+    }
+
+    private static String indent(String text) {
+        return "  " + text.strip().replace("\n", "\n  ");
+    }
+
+    /** Ctrl-C: asks the trainer to finish its step and save, and keeps the JVM alive until it has. */
+    private static final class Stop implements AutoCloseable {
+        private static final int PATIENCE_SECONDS = 300;
+        private final CountDownLatch finished = new CountDownLatch(1);
+        private final Thread hook;
+
+        Stop(Trainer trainer) {
+            hook = new Thread(() -> {
+                trainer.stop();
+                try {
+                    finished.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+            });
+            Runtime.getRuntime().addShutdownHook(hook);
+        }
+
+        @Override
+        public void close() {
+            finished.countDown();
+            try {
+                Runtime.getRuntime().removeShutdownHook(hook);
+            } catch (IllegalStateException e) {
+                // The JVM is going down already: the hook is what keeps it waiting.
+                assert hook.isAlive() : "shutdown without the hook";
+            }
+        }
+    }
+}

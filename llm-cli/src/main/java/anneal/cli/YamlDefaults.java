@@ -1,0 +1,94 @@
+package anneal.cli;
+
+import anneal.io.Json;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.OptionSpec;
+
+/** {@code --config run.yaml}: the same keys as the flags, without dashes in front; a flag on the command line wins. */
+final class YamlDefaults implements CommandLine.IDefaultValueProvider {
+    private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
+    private final Map<String, String> values;
+
+    private YamlDefaults(Map<String, String> values) {
+        this.values = values;
+    }
+
+    /** Reads the file named by --config in {@code args}, if any, as defaults of the command that is called. */
+    static void install(CommandLine line, List<String> args) {
+        Path file = file(args);
+        if (file == null) {
+            return;
+        }
+        CommandLine command = args.stream()
+                .map(line.getSubcommands()::get)
+                .filter(c -> c != null)
+                .findFirst()
+                .orElse(line);
+        command.setDefaultValueProvider(new YamlDefaults(read(file, command)));
+    }
+
+    private static Path file(List<String> args) {
+        for (int i = 0; i < args.size(); i++) {
+            if (args.get(i).startsWith("--config=")) {
+                return Path.of(args.get(i).substring("--config=".length()));
+            }
+            if (args.get(i).equals("--config") && i + 1 < args.size()) {
+                return Path.of(args.get(i + 1));
+            }
+        }
+        return null;
+    }
+
+    private static Map<String, String> read(Path file, CommandLine command) {
+        Map<String, Object> raw;
+        try {
+            raw = YAML.readValue(Files.readAllBytes(file), new TypeReference<>() {});
+        } catch (JsonProcessingException e) {
+            throw new IllegalArgumentException(
+                    file + ": line " + e.getLocation().getLineNr() + ": not YAML with one key a line: "
+                            + e.getOriginalMessage(),
+                    e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file.toString(), e);
+        }
+        TreeSet<String> known = new TreeSet<>();
+        command.getCommandSpec().options().forEach(o -> known.add(key(o)));
+        Map<String, String> values = new LinkedHashMap<>();
+        raw.forEach((key, value) -> {
+            String name = key.replace('_', '-');
+            if (!known.contains(name)) {
+                throw new IllegalArgumentException(file + ": unknown key \"" + key + "\""
+                        + Json.nearest(name, known)
+                                .map(k -> ", did you mean \"" + k + "\"?")
+                                .orElse(""));
+            }
+            if (value instanceof Map || value instanceof List) {
+                throw new IllegalArgumentException(file + ": " + key + " must be one value, as after --" + name);
+            }
+            values.put(name, String.valueOf(value));
+        });
+        return values;
+    }
+
+    private static String key(OptionSpec option) {
+        return option.longestName().replaceFirst("^-+", "");
+    }
+
+    @Override
+    public String defaultValue(ArgSpec arg) {
+        return arg instanceof OptionSpec option ? values.get(key(option)) : null;
+    }
+}
