@@ -15,7 +15,6 @@ import java.lang.foreign.MemorySegment;
 public final class CustomOp {
     private CustomOp() {}
 
-    // snippet: op
     /**
      * y = max(x, 0)^2, element-wise.
      *
@@ -37,7 +36,6 @@ public final class CustomOp {
             dx.setAtIndex(JAVA_FLOAT, i, dx.getAtIndex(JAVA_FLOAT, i) + slope * dy.getAtIndex(JAVA_FLOAT, i));
         }
     }
-    // end
 
     /** Fits sin(3 x) on [-1, 1] with one hidden layer and returns the mean squared error after each step. */
     public static double[] fit(int steps, float rate, long seed) {
@@ -52,7 +50,6 @@ public final class CustomOp {
                 inputs[2 * i + 1] = 1;
                 wanted[i] = (float) Math.sin(3 * inputs[2 * i]);
             }
-            // snippet: train
             for (int step = 0; step < steps; step++) {
                 try (Memory.Scope scope = Memory.scope()) {
                     Tensor x = Tensor.of(inputs, points, 2), target = Tensor.of(wanted, points, 1);
@@ -65,7 +62,6 @@ public final class CustomOp {
                 descend(w1, rate);
                 descend(w2, rate);
             }
-            // end
         }
         return errors;
     }
