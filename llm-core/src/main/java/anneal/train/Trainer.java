@@ -82,9 +82,6 @@ public final class Trainer implements AutoCloseable {
 
     /** Trains without validation data; see {@link #fit(IntFunction, Objective, IntFunction)}. */
     public <B> boolean fit(IntFunction<? extends Iterator<? extends B>> epochs, Objective<? super B> objective) {
-        if (config.evalEvery() > 0) {
-            throw new IllegalArgumentException("fit: evalEvery " + config.evalEvery() + " needs validation data");
-        }
         return fit(epochs, objective, null);
     }
 
@@ -101,6 +98,9 @@ public final class Trainer implements AutoCloseable {
             IntFunction<? extends Iterator<? extends B>> epochs,
             Objective<? super B> objective,
             IntFunction<? extends Iterator<? extends B>> validation) {
+        if (validation == null && config.evalEvery() > 0) {
+            throw new IllegalArgumentException("fit: evalEvery " + config.evalEvery() + " needs validation data");
+        }
         long total =
                 config.steps() > 0 ? config.steps() : DataCursor.steps(epochs, config.epochs(), config.accumulate());
         checkpoints.open();

@@ -100,7 +100,6 @@ abstract class AdapterContract {
         float[] adapted = logits(model);
         try (var _ = adapters.disabled()) {
             try (var _ = adapters.disabled()) {
-                assertThat(logits(model).equals(base) || biasesStay()).isEqualTo(biasesStay());
                 if (biasesStay()) {
                     assertThat(logits(model)).isNotEqualTo(base).isNotEqualTo(adapted);
                 } else {
