@@ -343,6 +343,7 @@ public record DecoderConfig(
     @Override
     public String toString() {
         return family.modelType() + "[V " + vocabSize + ", D " + hiddenSize + ", F " + feedForwardSize + ", layers "
-                + layers + ", " + heads + ", context " + contextLength + ", windows " + Arrays.toString(windows) + "]";
+                + layers + ", H " + heads.query + ", G " + heads.kv + ", K " + heads.dim + ", context " + contextLength
+                + (Arrays.stream(windows).anyMatch(w -> w > 0) ? ", windows " + Arrays.toString(windows) : "") + "]";
     }
 }

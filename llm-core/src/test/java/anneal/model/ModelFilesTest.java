@@ -170,6 +170,33 @@ class ModelFilesTest {
     }
 
     @Test
+    void shardsUnderAnIndexAreOneModel() {
+        withLlama((model, g, arena) -> {
+            Path out = Files.createDirectory(dir.resolve("shards"));
+            List<StoredTensor> tensors = new ArrayList<>(
+                    Safetensors.open(g.folder(), arena).tensors().values());
+            new SafetensorsWriter().write(out, "model", tensors, 40_000);
+            Json.write(
+                    out.resolve("config.json"),
+                    Json.read(g.folder().resolve("config.json")).map());
+            assertThat(out.resolve("model.safetensors")).doesNotExist();
+            GoldenModel.close("logits", logits(ModelFiles.load(out, arena), g), logits(model, g), 0);
+        });
+    }
+
+    @Test
+    void anUnknownArchitectureInGgufIsNamed() {
+        Path file = dir.resolve("x.gguf");
+        new anneal.io.GgufWriter().put("general.architecture", "mamba").write(file, List.of());
+        try (Arena arena = Arena.ofShared()) {
+            Gguf gguf = Gguf.open(file, arena);
+            assertThatThrownBy(() -> ModelFiles.load(file, gguf, arena))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage(file + ": GGUF: unknown architecture \"mamba\"; known are gpt2, llama, qwen2, qwen3");
+        }
+    }
+
+    @Test
     void anAdapterThatIsPluggedInIsNotLostSilently() {
         withLlama((model, g, arena) -> {
             String name = "model.layers.0.mlp.up_proj";
