@@ -1,0 +1,107 @@
+package anneal.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/** Which tier a JVM gets and what it is told: each case starts one. */
+class KernelLookupTest {
+    private static final String MODULE = "--add-modules=jdk.incubator.vector";
+
+    /** Prints the tier, or the error; the warning comes from the logger. */
+    static final class Probe {
+        public static void main(String[] args) {
+            try {
+                System.out.println("tier=" + Kernels.get().name());
+            } catch (RuntimeException e) {
+                System.out.println("error=" + e.getMessage());
+            }
+        }
+    }
+
+    @Test
+    void vectorWhereTheMachineHasIt() throws Exception {
+        assertThat(start(true, MODULE)).contains("tier=vector").doesNotContain("WARN anneal");
+    }
+
+    @Test
+    void withoutTheModule() throws Exception {
+        assertThat(start(true))
+                .contains("tier=blas")
+                .containsOnlyOnce("WARN anneal")
+                .contains(
+                        "Kernels: no vector tier, using blas instead; the module jdk.incubator.vector is not there: start"
+                                + " java with --add-modules jdk.incubator.vector");
+    }
+
+    @Test
+    void withoutTheModuleAndWithoutNd4j() throws Exception {
+        assertThat(start(false))
+                .contains("tier=scalar")
+                .containsOnlyOnce("WARN anneal")
+                .contains("using scalar (very slow) instead; the module jdk.incubator.vector is not there");
+    }
+
+    @Test
+    void interpretedOnly() throws Exception {
+        assertThat(start(false, MODULE, "-Xint"))
+                .contains("tier=scalar")
+                .contains("the JVM only interprets: start java without -Xint");
+    }
+
+    @Test
+    void withoutTheOptimisingCompiler() throws Exception {
+        for (String option : List.of("-XX:TieredStopAtLevel=1", "-XX:CompilationMode=quick-only")) {
+            assertThat(start(false, MODULE, option))
+                    .contains("tier=scalar")
+                    .contains("the optimising compiler C2 is off: start java without -XX:TieredStopAtLevel and"
+                            + " -XX:CompilationMode");
+        }
+    }
+
+    @Test
+    void withoutFusedMultiplyAddOrWideVectors() throws Exception {
+        assertThat(start(false, MODULE, "-XX:-UseFMA")).contains("tier=scalar").contains("no fused multiply-add");
+        assertThat(start(false, MODULE, "-XX:MaxVectorSize=8"))
+                .contains("tier=scalar")
+                .contains("vectors have only 64 bits on this machine");
+    }
+
+    @Test
+    void forcedTiers() throws Exception {
+        assertThat(start(true, MODULE, "-Danneal.kernels=scalar"))
+                .contains("tier=scalar")
+                .doesNotContain("WARN anneal");
+        assertThat(start(true, MODULE, "-Danneal.kernels=blas")).contains("tier=blas");
+        assertThat(start(true, "-Danneal.kernels=vector"))
+                .contains("error=-Danneal.kernels=vector cannot be had: the module jdk.incubator.vector is not there");
+        assertThat(start(false, MODULE, "-Danneal.kernels=blas"))
+                .contains("error=-Danneal.kernels=blas cannot be had: ND4J is not on the class path: add the artifact"
+                        + " org.nd4j:nd4j-api");
+        assertThat(start(true, MODULE, "-Danneal.kernels=gpu"))
+                .contains("error=-Danneal.kernels=gpu: the tiers are vector, blas and scalar");
+    }
+
+    private static String start(boolean nd4j, String... options) throws IOException, InterruptedException {
+        String path = Arrays.stream(System.getProperty("java.class.path").split(System.getProperty("path.separator")))
+                .filter(entry -> nd4j || !entry.contains("nd4j"))
+                .collect(Collectors.joining(System.getProperty("path.separator")));
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add("--enable-native-access=ALL-UNNAMED");
+        command.addAll(List.of(options));
+        command.addAll(List.of("-cp", path, Probe.class.getName()));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+        return out;
+    }
+}

@@ -1,0 +1,248 @@
+package anneal.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.tensor.DType;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * What every tier's products must do, held to plain loops in double precision: right within a tolerance that grows with the
+ * length of the sum, nothing written outside the result, and the same bits for any number of threads.
+ */
+abstract class KernelsContract {
+    private static final int[] SIZES = {1, 2, 4, 6, 8, 13, 16, 25, 32, 33, 64, 100, 127, 207, 256, 300, 512, 702, 1024};
+
+    private final int threads = Parallel.threads();
+
+    abstract Kernels kernels();
+
+    @AfterEach
+    void restoreThreads() {
+        Parallel.threads(threads);
+    }
+
+    enum Kind {
+        /** y[m, n] = x[m, k] w[n, k]T. */
+        MATMUL_T,
+        /** y[m, n] = x[m, k] w[k, n]. */
+        MATMUL,
+        /** y[m, n] = x[k, m]T w[k, n]. */
+        MATMUL_TN
+    }
+
+    /** m, n, k: each size in each place beside small odd ones, zero sizes, and some that cross every cache block. */
+    static Stream<int[]> shapes() {
+        Stream.Builder<int[]> all = Stream.builder();
+        for (int s : SIZES) {
+            for (int other : new int[] {1, 9, 34}) {
+                all.add(new int[] {s, other, 13}).add(new int[] {other, s, 13}).add(new int[] {13, other, s});
+            }
+        }
+        for (int[] s : new int[][] {
+            {0, 3, 4},
+            {3, 0, 4},
+            {3, 4, 0},
+            {20, 4, 0},
+            {3, 4, 4098},
+            {20, 4, 4098},
+            {20, 4098, 4},
+            {4098, 20, 4},
+            {65, 259, 1025},
+            {37, 2098, 65},
+            {215, 129, 300},
+            {8, 1030, 515},
+            {1900, 17, 9},
+            {61, 90, 2049}
+        }) {
+            all.add(s);
+        }
+        return all.build();
+    }
+
+    @ParameterizedTest
+    @MethodSource("shapes")
+    void products(int[] s) {
+        int m = s[0], n = s[1], k = s[2];
+        try (Buffers buffers = new Buffers()) {
+            Random random = new Random(1);
+            MemorySegment x = buffers.normal(random, (long) m * k, 1), w = buffers.normal(random, (long) n * k, 1);
+            float[] a = Buffers.floats(x), b = Buffers.floats(w);
+            for (Kind kind : Kind.values()) {
+                Matrix matrix = kind == Kind.MATMUL_T ? new F32Matrix(w, n, k) : new F32Matrix(w, k, n);
+                check(kind, s, a, b, (y, alpha, add) -> {
+                    switch (kind) {
+                        case MATMUL_T -> kernels().matmulT(y, x, matrix, m, alpha, add);
+                        case MATMUL -> kernels().matmul(y, x, matrix, m, alpha, add);
+                        case MATMUL_TN -> kernels().matmulTN(y, x, w, m, n, k, alpha, add);
+                    }
+                });
+            }
+            buffers.assertGuards();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(DType.class)
+    void everyFormat(DType type) {
+        if (!type.isReal()) {
+            return;
+        }
+        int rows = 37, cols = type.blockSize() == 1 ? 333 : 1280;
+        try (Arena arena = Arena.ofShared()) {
+            Matrix w = type.matrix(randomBlocks(arena, type, rows * cols), rows, cols);
+            float[] plain = new float[rows * cols];
+            for (int r = 0; r < rows; r++) {
+                w.widen(r, 0, cols, plain, r * cols);
+            }
+            for (int m : new int[] {1, 2, 4, 5, 8, 9, 41}) {
+                both(w, plain, m);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = DType.class,
+            names = {"F32", "BF16", "Q8_0"})
+    void transposedView(DType type) {
+        int rows = 45, cols = 96;
+        try (Arena arena = Arena.ofShared()) {
+            Matrix stored = type.matrix(randomBlocks(arena, type, rows * cols), rows, cols);
+            Matrix w = new TransposedMatrix(stored);
+            float[] plain = new float[rows * cols];
+            for (int r = 0; r < cols; r++) {
+                w.widen(r, 0, rows, plain, r * rows);
+            }
+            float[] row = new float[cols];
+            stored.widen(7, 0, cols, row, 0);
+            for (int c = 0; c < cols; c++) {
+                assertThat(plain[c * rows + 7]).isEqualTo(row[c]);
+            }
+            for (int m : new int[] {1, 7, 30}) {
+                both(w, plain, m);
+            }
+        }
+    }
+
+    /** Both products with a matrix whose numbers are {@code plain}. */
+    private void both(Matrix w, float[] plain, int m) {
+        int rows = w.rows(), cols = w.cols();
+        try (Buffers buffers = new Buffers()) {
+            MemorySegment x = buffers.normal(new Random(3), (long) m * Math.max(rows, cols), 1);
+            float[] a = Buffers.floats(x);
+            int[] transposed = {m, rows, cols}, straight = {m, cols, rows};
+            check(
+                    Kind.MATMUL_T,
+                    transposed,
+                    a,
+                    plain,
+                    (y, alpha, add) -> kernels().matmulT(y, x, w, m, alpha, add));
+            check(Kind.MATMUL, straight, a, plain, (y, alpha, add) -> kernels().matmul(y, x, w, m, alpha, add));
+            buffers.assertGuards();
+        }
+    }
+
+    private interface Call {
+        void run(MemorySegment y, float alpha, boolean add);
+    }
+
+    private static void check(Kind kind, int[] s, float[] a, float[] b, Call call) {
+        int m = s[0], n = s[1];
+        double[] sums = new double[m * n], sizes = new double[m * n];
+        reference(kind, s, a, b, sums, sizes);
+        for (boolean add : new boolean[] {false, true}) {
+            float[] first = null;
+            for (int t = 1; t <= 3; t++) {
+                Parallel.threads(t);
+                try (Buffers buffers = new Buffers()) {
+                    MemorySegment y = buffers.normal(new Random(4), (long) m * n, 1);
+                    float[] old = Buffers.floats(y);
+                    call.run(y, add ? -0.75f : 1, add);
+                    buffers.assertGuards();
+                    float[] got = Buffers.floats(y);
+                    String what = kind + " " + Arrays.toString(s) + (add ? " added" : "");
+                    if (first == null) {
+                        first = got;
+                        compare(what, s, got, add ? old : null, sums, sizes);
+                    } else {
+                        assertThat(Arrays.mismatch(got, first))
+                                .as("%s: first bit that differs between 1 and %d threads", what, t)
+                                .isEqualTo(-1);
+                    }
+                }
+            }
+        }
+    }
+
+    /** Holds y = -0.75 sums + old, or y = sums if old is null, to a tolerance that grows with the length of the sums. */
+    private static void compare(String what, int[] s, float[] got, float[] old, double[] sums, double[] sizes) {
+        int n = s[1], k = s[2];
+        for (int i = 0; i < got.length; i++) {
+            double expected = old == null ? sums[i] : -0.75 * sums[i] + old[i];
+            double tolerance = 0x1p-23 * ((4 + Math.sqrt(k)) * sizes[i] + Math.abs(expected));
+            if (!(Math.abs(got[i] - expected) <= tolerance)) {
+                throw new AssertionError("%s: [%d, %d] is %g, expected %g within %g"
+                        .formatted(what, i / n, i % n, got[i], expected, tolerance));
+            }
+        }
+    }
+
+    /** The product in double precision, and the sum of magnitudes that rounding errors are measured by. */
+    private static void reference(Kind kind, int[] s, float[] a, float[] b, double[] sums, double[] sizes) {
+        int m = s[0], n = s[1], k = s[2];
+        for (int i = 0; i < m; i++) {
+            double[] sum = new double[n], size = new double[n];
+            for (int p = 0; p < k; p++) {
+                double left = kind == Kind.MATMUL_TN ? a[p * m + i] : a[i * k + p];
+                int at = kind == Kind.MATMUL_T ? p : p * n, step = kind == Kind.MATMUL_T ? k : 1;
+                for (int j = 0; j < n; j++) {
+                    double term = left * b[at + j * step];
+                    sum[j] += term;
+                    size[j] += Math.abs(term);
+                }
+            }
+            System.arraycopy(sum, 0, sums, i * n, n);
+            System.arraycopy(size, 0, sizes, i * n, n);
+        }
+    }
+
+    /** Random bytes with ordinary numbers where a format keeps its scales; at an odd address, as in a file. */
+    private static MemorySegment randomBlocks(Arena arena, DType type, int count) {
+        int[] halves = switch (type) {
+            case Q4_0, Q5_0, Q8_0, F16 -> new int[] {0};
+            case Q4_1, Q5_1, Q4_K, Q5_K -> new int[] {0, 2};
+            case Q2_K -> new int[] {80, 82};
+            case Q3_K -> new int[] {108};
+            case Q6_K -> new int[] {208};
+            default -> new int[] {};
+        };
+        Random random = new Random(5);
+        byte[] bytes = new byte[Math.toIntExact(type.bytes(count))];
+        random.nextBytes(bytes);
+        MemorySegment s = arena.allocate(bytes.length + 1).asSlice(1);
+        MemorySegment.copy(bytes, 0, s, JAVA_BYTE, 0, bytes.length);
+        for (int block = 0; block < count / type.blockSize(); block++) {
+            long at = (long) block * type.blockBytes();
+            float number = (float) random.nextGaussian();
+            for (int half : halves) {
+                s.set(LittleEndian.SHORT, at + half, Float.floatToFloat16((float) random.nextGaussian() * 0.05f));
+            }
+            switch (type) {
+                case F32 -> s.set(LittleEndian.FLOAT, at, number);
+                case F64 -> s.set(LittleEndian.DOUBLE, at, number);
+                case BF16 -> s.set(LittleEndian.SHORT, at, (short) (Float.floatToRawIntBits(number) >>> 16));
+                default -> {}
+            }
+        }
+        return s;
+    }
+}
