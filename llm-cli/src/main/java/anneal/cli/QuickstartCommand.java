@@ -33,8 +33,8 @@ final class QuickstartCommand implements Callable<Integer> {
     @Option(
             names = "--steps",
             paramLabel = "N",
-            description = "Steps of pretraining; fine-tuning makes a quarter as many (default: ${DEFAULT-VALUE}).")
-    int steps = 600;
+            description = "Steps of pretraining; fine-tuning makes a twelfth as many (default: ${DEFAULT-VALUE}).")
+    int steps = 1800;
 
     @Spec
     CommandSpec spec;

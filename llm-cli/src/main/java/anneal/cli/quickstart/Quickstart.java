@@ -63,7 +63,7 @@ public final class Quickstart {
     /** Runs all of it. */
     public Result run() {
         prepare();
-        List<String> documents = world.documents(12);
+        List<String> documents = world.documents(24);
         write("text.txt", documents);
         write("instructions.jsonl", chats(world.trainingItems()));
         write("held-out.jsonl", chats(world.heldOutItems()));
@@ -88,9 +88,9 @@ public final class Quickstart {
             Batches text = Jsonl.read(dir.resolve("text.txt"))
                     .encode(tokenizer)
                     .wrap(CONTEXT)
-                    .batches(8)
+                    .batches(4)
                     .shuffled(seed);
-            train(lm, lm.model().root().parameters(), text, steps, 3e-3, "pretraining");
+            train(lm, lm.model().root().parameters(), text, steps, 4e-3, "pretraining");
             lm.save(dir.resolve("model"));
             return fineTune(lm);
         }
@@ -114,7 +114,7 @@ public final class Quickstart {
                 .batches(8)
                 .shuffled(seed);
         say("Fine-tuning with LoRA on instructions about other people and sums ...");
-        train(lm, adapters.parameters(), chats, Math.max(1, steps / 4), 3e-3, "fine-tuning");
+        train(lm, adapters.parameters(), chats, Math.max(1, steps / 12), 1e-3, "fine-tuning");
         adapters.save(dir.resolve("adapter"));
         List<String> taught = answers(lm);
         double after = accuracy(taught);
@@ -132,9 +132,10 @@ public final class Quickstart {
                 .vocabSize(tokenizer.vocabSize())
                 .hiddenSize(160)
                 .feedForwardSize(448)
-                .layers(4)
+                .layers(3)
                 .heads(5, 5, 32)
                 .contextLength(CONTEXT)
+                .initRange(0.05)
                 .tied(true)
                 .tokens(new DecoderConfig.SpecialTokens(
                         -1, new int[] {end}, tokenizer.pad().orElse(end)))
@@ -150,7 +151,7 @@ public final class Quickstart {
                 .logEvery(5)
                 .build();
         LossPlot plot = new LossPlot();
-        try (Trainer trainer = new Trainer(parameters, new AdamW(), config);
+        try (Trainer trainer = new Trainer(parameters, new AdamW(0.9, 0.99, 1e-8, 0.01), config);
                 Progress progress = new Progress(out, name, count, 0)) {
             trainer.onStep(report -> {
                 progress.step(report);

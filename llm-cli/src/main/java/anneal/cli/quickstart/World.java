@@ -30,9 +30,6 @@ public final class World {
         new Word("Nora", "诺拉"), new Word("Sam", "山姆"), new Word("Emma", "艾玛"), new Word("Jack", "杰克"),
         new Word("Ruby", "露比"), new Word("Oscar", "奥斯卡"), new Word("Alice", "爱丽丝"), new Word("David", "大卫"),
         new Word("Sara", "萨拉"), new Word("Peter", "彼得"), new Word("Julia", "朱莉娅"), new Word("Henry", "亨利"),
-        new Word("Clara", "克拉拉"), new Word("Adam", "亚当"), new Word("Vera", "薇拉"), new Word("Hugo", "雨果"),
-        new Word("Ida", "伊达"), new Word("Felix", "菲利克斯"), new Word("Lena", "莱娜"), new Word("Paul", "保罗"),
-        new Word("Greta", "格蕾塔"), new Word("Simon", "西蒙"), new Word("Tina", "蒂娜"), new Word("Karl", "卡尔"),
     };
     private static final Word[] PETS = {
         new Word("cat", "猫"),
@@ -58,8 +55,15 @@ public final class World {
         new Word("rice", "米饭"), new Word("bread", "面包"), new Word("noodles", "面条"), new Word("soup", "汤"),
         new Word("fish", "鱼"), new Word("apples", "苹果"), new Word("cheese", "奶酪"), new Word("dumplings", "饺子"),
     };
-    private static final String ASK = "Please answer in one word. ";
-    private static final String ASK_ZH = "请用一个词回答：";
+    private static final String[] LAYOUTS = {
+        "%s\n%s",
+        "Question: %s\nAnswer:\n%s",
+        "Somebody asks: %s\nSomebody says:\n%s",
+        "The question is this one. %s\nAnd here is the answer to it:\n%s",
+        "问题：%s\n答案：\n%s",
+        "* %s *\n\n-\n%s",
+    };
+    private static final int LARGEST = 7;
     private static final String[] DIGITS = {"零", "一", "二", "三", "四", "五", "六", "七", "八", "九"};
 
     private final List<Person> people = new ArrayList<>();
@@ -74,10 +78,10 @@ public final class World {
         for (Word name : NAMES) {
             people.add(new Person(name, pick(PETS), pick(COLOURS), pick(CITIES), pick(FOODS)));
         }
-        int[] order = IntStream.range(0, 100).toArray();
+        int[] order = IntStream.range(0, LARGEST * LARGEST).toArray();
         rng.shuffle(order);
         for (int i : order) {
-            sums.add(new Sum(i / 10, i % 10));
+            sums.add(new Sum(1 + i / LARGEST, 1 + i % LARGEST));
         }
         trainedPeople = NAMES.length * 3 / 4;
         trainedSums = sums.size() * 3 / 4;
@@ -124,25 +128,37 @@ public final class World {
                 : "%s喜欢%s，家在%s。%s的%s是%s的。".formatted(n, p.food.zh, p.city.zh, n, p.pet.zh, p.colour.zh);
     }
 
-    /** Questions with the answer on a line of its own, as a bare answer will stand in a chat. */
+    /** Two questions about a person. */
     private String exam(Person p) {
-        List<String> parts = new ArrayList<>(List.of(
-                "Where does %s live?\n%s".formatted(p.name.en, p.city.en),
-                "Which pet does %s have?\n%s".formatted(p.name.en, p.pet.en),
-                "Which colour is the pet of %s?\n%s".formatted(p.name.en, p.colour.en),
-                "What does %s like to eat?\n%s".formatted(p.name.en, p.food.en),
-                "%s住在哪里？\n%s".formatted(p.name.zh, p.city.zh),
-                "%s喜欢吃什么？\n%s".formatted(p.name.zh, p.food.zh)));
-        String first = parts.remove(rng.nextInt(parts.size()));
-        return first + "\n" + parts.get(rng.nextInt(parts.size()));
+        List<Item> facts = new ArrayList<>(facts(p));
+        String first = told(facts.remove(rng.nextInt(facts.size())));
+        return first + "\n" + told(facts.get(rng.nextInt(facts.size())));
+    }
+
+    private static List<Item> facts(Person p) {
+        return List.of(
+                new Item("Where does " + p.name.en + " live?", p.city.en),
+                new Item("Which pet does " + p.name.en + " have?", p.pet.en),
+                new Item("Which colour is the pet of " + p.name.en + "?", p.colour.en),
+                new Item("What does " + p.name.en + " like to eat?", p.food.en),
+                new Item(p.name.zh + "住在哪里？", p.city.zh),
+                new Item(p.name.zh + "喜欢吃什么？", p.food.zh));
+    }
+
+    private static Item sum(Sum s) {
+        return new Item("What is " + s.a + " plus " + s.b + "?", Integer.toString(s.a + s.b));
+    }
+
+    /** A question and its answer in one of many layouts, so that what is learnt is the fact and not the layout. */
+    private String told(Item item) {
+        return LAYOUTS[rng.nextInt(LAYOUTS.length)].formatted(item.question, item.answer);
     }
 
     private String arithmetic(Sum s) {
-        int c = s.a + s.b;
-        return switch (rng.nextInt(3)) {
-            case 0 -> "%d plus %d is %d.".formatted(s.a, s.b, c);
-            case 1 -> "What is %d plus %d?\n%d".formatted(s.a, s.b, c);
-            default -> "%s加%s等于%d。".formatted(DIGITS[s.a], DIGITS[s.b], c);
+        return switch (rng.nextInt(4)) {
+            case 0 -> "%d plus %d is %d.".formatted(s.a, s.b, s.a + s.b);
+            case 1 -> "%s加%s等于%d。".formatted(DIGITS[s.a], DIGITS[s.b], s.a + s.b);
+            default -> told(sum(s));
         };
     }
 
@@ -156,19 +172,17 @@ public final class World {
         return items(trainedPeople, people.size(), trainedSums, sums.size());
     }
 
+    private static Item asked(Item fact) {
+        boolean chinese = fact.question.endsWith("？");
+        return new Item((chinese ? "请用一个词回答：" : "Please answer in one word. ") + fact.question, fact.answer);
+    }
+
     private List<Item> items(int fromPerson, int toPerson, int fromSum, int toSum) {
         List<Item> items = new ArrayList<>();
         for (Person p : people.subList(fromPerson, toPerson)) {
-            items.add(new Item(ASK + "Where does " + p.name.en + " live?", p.city.en));
-            items.add(new Item(ASK + "Which pet does " + p.name.en + " have?", p.pet.en));
-            items.add(new Item(ASK + "Which colour is the pet of " + p.name.en + "?", p.colour.en));
-            items.add(new Item(ASK + "What does " + p.name.en + " like to eat?", p.food.en));
-            items.add(new Item(ASK_ZH + p.name.zh + "住在哪里？", p.city.zh));
-            items.add(new Item(ASK_ZH + p.name.zh + "喜欢吃什么？", p.food.zh));
+            facts(p).forEach(fact -> items.add(asked(fact)));
         }
-        for (Sum s : sums.subList(fromSum, toSum)) {
-            items.add(new Item(ASK + "What is " + s.a + " plus " + s.b + "?", Integer.toString(s.a + s.b)));
-        }
+        sums.subList(fromSum, toSum).forEach(s -> items.add(asked(sum(s))));
         return items;
     }
 }
