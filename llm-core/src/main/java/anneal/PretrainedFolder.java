@@ -1,5 +1,6 @@
 package anneal;
 
+import anneal.io.Folders;
 import anneal.io.GgufWriter;
 import anneal.text.ChatTemplate;
 import anneal.text.Tokenizer;
@@ -10,10 +11,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 
 /** What stands beside the weights in a model's folder, and folders that appear whole or not at all. */
 final class PretrainedFolder {
@@ -45,7 +44,7 @@ final class PretrainedFolder {
         requireEmpty(to);
         try {
             Files.createDirectories(target.getParent());
-            delete(temp);
+            Folders.delete(temp);
             Files.createDirectory(temp);
             content.writeTo(temp);
             Files.deleteIfExists(target);
@@ -69,19 +68,9 @@ final class PretrainedFolder {
 
     private static void clean(Path temp, Throwable cause) {
         try {
-            delete(temp);
+            Folders.delete(temp);
         } catch (IOException e) {
             cause.addSuppressed(e);
-        }
-    }
-
-    private static void delete(Path folder) throws IOException {
-        if (Files.exists(folder)) {
-            try (Stream<Path> all = Files.walk(folder)) {
-                for (Path p : all.sorted(Comparator.reverseOrder()).toList()) {
-                    Files.delete(p);
-                }
-            }
         }
     }
 

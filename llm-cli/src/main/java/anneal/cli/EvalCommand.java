@@ -26,6 +26,8 @@ import picocli.CommandLine.Spec;
             "  anneal eval --model folder --adapter runs/mine --data held-out.jsonl --window 256"
         })
 final class EvalCommand implements Callable<Integer> {
+    private static final int USUAL_WINDOW = 512;
+
     @Mixin
     ModelFlags model = new ModelFlags();
 
@@ -36,8 +38,11 @@ final class EvalCommand implements Callable<Integer> {
             description = "Text: .txt, or .jsonl with the key text, one after another.")
     Path data;
 
-    @Option(names = "--window", paramLabel = "N", description = "Tokens seen together (default: ${DEFAULT-VALUE}).")
-    int window = 512;
+    @Option(
+            names = "--window",
+            paramLabel = "N",
+            description = "Tokens seen together (default: 512, or the model's limit if that is less).")
+    Integer window;
 
     @Option(names = "--max-tokens", paramLabel = "N", description = "Only the first N tokens; 0 = all.")
     int maxTokens = 0;
@@ -62,8 +67,7 @@ final class EvalCommand implements Callable<Integer> {
             int[] ids = lm.tokenizer().encode(text.toString());
             ids = maxTokens > 0 && ids.length > maxTokens ? java.util.Arrays.copyOf(ids, maxTokens) : ids;
             long start = System.nanoTime();
-            Perplexity p = Perplexity.of(
-                    lm.model(), ids, Math.min(window, Math.max(2, lm.model().contextLength())));
+            Perplexity p = Perplexity.of(lm.model(), ids, window(lm.model().contextLength()));
             double seconds = (System.nanoTime() - start) * 1e-9;
             spec.commandLine()
                     .getOut()
@@ -76,5 +80,12 @@ final class EvalCommand implements Callable<Integer> {
                             p.tokens() / seconds);
         }
         return 0;
+    }
+
+    private int window(int limit) {
+        if (window != null) {
+            return window;
+        }
+        return limit > 0 ? Math.min(USUAL_WINDOW, limit) : USUAL_WINDOW;
     }
 }

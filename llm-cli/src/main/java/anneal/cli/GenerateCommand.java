@@ -59,6 +59,10 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
+        if (sampling.beams > 1 && (logProbs || !stops.isEmpty() || sampling.temperature > 0)) {
+            throw new IllegalArgumentException("--beams " + sampling.beams
+                    + " finds the most likely text: it goes with neither --temp, --stop nor --logprobs");
+        }
         try (Pretrained lm = model.load()) {
             int[] ids = ids(lm);
             if (sampling.beams > 1) {
@@ -83,6 +87,10 @@ final class GenerateCommand implements Callable<Integer> {
 
     private int[] ids(Pretrained lm) {
         if (raw || !lm.hasChatTemplate()) {
+            if (system != null) {
+                throw new IllegalArgumentException("--system needs a chat: "
+                        + (raw ? "--raw goes without one" : "the model has no chat template"));
+            }
             return lm.tokenizer().encode(prompt, Tokenizer.Options.DOCUMENT).ids();
         }
         List<Message> messages = new ArrayList<>();

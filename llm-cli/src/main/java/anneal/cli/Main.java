@@ -1,12 +1,18 @@
 package anneal.cli;
 
+import anneal.io.Json;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.NoSuchFileException;
 import java.util.List;
+import java.util.TreeSet;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.ArgGroupSpec;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult.GroupMatch;
 
 /** The {@code anneal} command. Exit codes: 0 done, 1 a defect of ours, 2 bad input (one sentence on standard error), 130 stopped. */
 @Command(
@@ -52,17 +58,64 @@ public final class Main {
         line.setUsageHelpAutoWidth(true);
         line.setExecutionExceptionHandler((e, l, parsed) -> report(e, err, main.verbose));
         line.setParameterExceptionHandler((e, unused) -> {
-            err.println("anneal: " + e.getMessage());
-            CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
-            err.println("Try: " + e.getCommandLine().getCommandSpec().qualifiedName() + " --help");
+            err.println("anneal: " + sentence(e));
             return BAD_INPUT;
+        });
+        line.setExecutionStrategy(parsed -> {
+            requireOnce(parsed);
+            return new CommandLine.RunLast().execute(parsed);
         });
         try {
             YamlDefaults.install(line, List.of(args));
         } catch (IllegalArgumentException | UncheckedIOException e) {
             return report(e, err, List.of(args).contains("--verbose"));
         }
-        return line.execute(args);
+        try {
+            return line.execute(args);
+        } catch (OutOfMemoryError e) {
+            err.println("anneal: not enough memory: " + e.getMessage() + ", with a Java heap of "
+                    + (Runtime.getRuntime().maxMemory() >> 20) + " MiB; " + RunPlan.RAISE_HEAP);
+            return BAD_INPUT;
+        }
+    }
+
+    /** Picocli takes a flag that is given twice as the start of a second group, which would drop all flags of the first. */
+    private static void requireOnce(CommandLine.ParseResult parsed) {
+        for (CommandLine.ParseResult r = parsed; r != null; r = r.subcommand()) {
+            CommandSpec command = r.commandSpec();
+            for (ArgGroupSpec group : command.argGroups()) {
+                List<GroupMatch> matches = r.findMatches(group).stream()
+                        .flatMap(m -> m.matches().stream())
+                        .toList();
+                for (OptionSpec option : matches.size() > 1 ? group.options() : List.<OptionSpec>of()) {
+                    if (matches.stream()
+                                    .filter(m -> !m.matchedValues(option).isEmpty())
+                                    .count()
+                            > 1) {
+                        throw new CommandLine.ParameterException(
+                                command.commandLine(),
+                                "option '" + option.longestName() + "' should be specified only once");
+                    }
+                }
+            }
+        }
+    }
+
+    /** What is wrong with the command line, in one sentence that names what was meant, or the file it comes from. */
+    private static String sentence(CommandLine.ParameterException e) {
+        String message = e.getMessage().lines().findFirst().orElse("wrong arguments");
+        if (e.getCommandLine().getDefaultValueProvider() instanceof YamlDefaults file) {
+            message = file.origin(e.getArgSpec(), e.getValue()) + message;
+        }
+        if (e instanceof CommandLine.UnmatchedArgumentException unmatched) {
+            CommandSpec command = e.getCommandLine().getCommandSpec();
+            TreeSet<String> known = new TreeSet<>(command.optionsMap().keySet());
+            known.addAll(command.subcommands().keySet());
+            message += Json.nearest(unmatched.getUnmatched().getFirst(), known)
+                    .map(name -> ", did you mean " + name + "?")
+                    .orElse("");
+        }
+        return message + " (" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help lists what there is)";
     }
 
     private static int report(Exception e, PrintWriter err, boolean verbose) {

@@ -51,6 +51,7 @@ final class MergeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        RunFolder.requireNew(output, "");
         try (Pretrained lm = Pretrained.load(model)) {
             Adapters.load(lm.model().root(), adapter).merge();
             if (format == Format.gguf) {

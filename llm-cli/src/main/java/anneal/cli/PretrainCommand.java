@@ -78,12 +78,17 @@ final class PretrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        run.check();
+        if (run.data.truncate) {
+            throw new IllegalArgumentException("--truncate: pretrain cuts long texts up and loses nothing of them");
+        }
         ModelFlags.useThreads(run.steps.threads);
         Tokenizer tokenizer = shape.tokenizer != null ? Tokenizers.load(shape.tokenizer) : learn();
         try (Pretrained lm = Pretrained.create(decoderConfig(tokenizer), tokenizer, run.steps.seed)) {
             TrainingData data = TrainingData.read(
                     run,
-                    d -> d.encode(tokenizer).cut(run.data.maxSeqLength),
+                    d -> d.encode(tokenizer),
+                    TrainingData.Long.CUT_UP,
                     lm.model().contextLength());
             return new TrainingRun(spec, run, lm).run(lm.model().root().parameters(), data, lm::save);
         }

@@ -15,10 +15,46 @@ final class RunFlags {
     @ArgGroup(validate = false, heading = "%nRun folder%n", order = 4)
     Output output = new Output();
 
+    /** Throws before anything is read if a number is out of range or the output folder cannot be had. */
+    void check() {
+        given("--data=FILE_OR_DIR", data.train);
+        given("--output=DIR", output.dir);
+        require("--iters", steps.iters == null ? 1 : steps.iters, 1);
+        require("--epochs", steps.epochs == null ? 1 : steps.epochs, 1);
+        require("--batch-size", steps.batchSize, 1);
+        require("--grad-accumulation", steps.accumulation, 1);
+        require("--warmup", steps.warmup, 0);
+        require("--threads", steps.threads == null ? 1 : steps.threads, 1);
+        require("--max-seq-length", data.maxSeqLength, 2);
+        require("--steps-per-report", output.report, 1);
+        require("--steps-per-eval", output.eval, 0);
+        require("--save-every", output.save, 0);
+        require("--keep-last", output.keepLast, 1);
+        if (steps.iters != null && steps.epochs != null) {
+            throw new IllegalArgumentException("give either --iters or --epochs, not both");
+        }
+        if (!(data.validSplit >= 0 && data.validSplit < 1)) {
+            throw new IllegalArgumentException("--valid-split " + data.validSplit + " must be at least 0 and below 1");
+        }
+        RunFolder.require(output.dir, output.resume);
+    }
+
+    /** Picocli does not ask for a required option of a group that it does not validate. */
+    private static void given(String flag, Path value) {
+        if (value == null) {
+            throw new IllegalArgumentException("Missing required option: '" + flag + "'");
+        }
+    }
+
+    private static void require(String flag, long value, long least) {
+        if (value < least) {
+            throw new IllegalArgumentException(flag + " " + value + " must be at least " + least);
+        }
+    }
+
     static final class Data {
         @Option(
                 names = "--data",
-                required = true,
                 paramLabel = "FILE_OR_DIR",
                 description =
                         "Training data: .jsonl, .json or .txt. Shapes are found by looking: text; prompt, completion; "
@@ -114,7 +150,6 @@ final class RunFlags {
     static final class Output {
         @Option(
                 names = "--output",
-                required = true,
                 paramLabel = "DIR",
                 description = "Folder of the run; must not exist unless --resume.")
         Path dir;

@@ -1,5 +1,6 @@
 package anneal.cli;
 
+import anneal.io.Folders;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
@@ -10,7 +11,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.TreeMap;
@@ -23,27 +23,46 @@ final class RunFolder implements AutoCloseable {
     private static final ObjectMapper JSON = new ObjectMapper();
     private final Path dir;
     private final BufferedWriter metrics;
+    private final boolean created;
 
-    private RunFolder(Path dir, BufferedWriter metrics) {
+    private RunFolder(Path dir, BufferedWriter metrics, boolean created) {
         this.dir = dir;
         this.metrics = metrics;
+        this.created = created;
+    }
+
+    /** Throws unless {@link #open} can make the folder, or with {@code resume} has a run to go on with. */
+    static void require(Path dir, boolean resume) {
+        if (resume && !Files.isDirectory(dir.resolve("checkpoints"))) {
+            throw new IllegalArgumentException(dir + ": nothing to resume, there is no folder checkpoints in it");
+        }
+        if (!resume) {
+            requireNew(dir, ", or --resume");
+        }
+    }
+
+    /** Throws if there is something at {@code path} already that is not an empty folder. */
+    static void requireNew(Path path, String way) {
+        try {
+            if (Files.exists(path) && !isEmptyFolder(path)) {
+                throw new IllegalArgumentException(path + ": output exists already: name another one" + way);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(path.toString(), e);
+        }
     }
 
     /** Makes the folder, or with {@code resume} goes on in it. */
     static RunFolder open(Path dir, boolean resume) {
+        require(dir, resume);
+        boolean created = !Files.exists(dir);
         try {
-            if (resume && !Files.isDirectory(dir.resolve("checkpoints"))) {
-                throw new IllegalArgumentException(dir + ": nothing to resume, there is no folder checkpoints in it");
-            }
-            if (!resume && Files.exists(dir) && !isEmptyFolder(dir)) {
-                throw new IllegalArgumentException(
-                        dir + ": output folder exists already: name another one, or --resume");
-            }
             Files.createDirectories(dir);
             return new RunFolder(
                     dir,
                     Files.newBufferedWriter(
-                            dir.resolve("metrics.jsonl"), StandardOpenOption.CREATE, StandardOpenOption.APPEND));
+                            dir.resolve("metrics.jsonl"), StandardOpenOption.CREATE, StandardOpenOption.APPEND),
+                    created);
         } catch (IOException e) {
             throw new UncheckedIOException(dir.toString(), e);
         }
@@ -91,7 +110,7 @@ final class RunFolder implements AutoCloseable {
     void adopt(Consumer<Path> save) {
         Path part = dir.resolve("result.part");
         try {
-            delete(part);
+            Folders.delete(part);
             save.accept(part);
             try (Stream<Path> files = Files.list(part)) {
                 for (Path file : files.toList()) {
@@ -104,13 +123,15 @@ final class RunFolder implements AutoCloseable {
         }
     }
 
-    private static void delete(Path folder) throws IOException {
-        if (Files.exists(folder)) {
-            try (Stream<Path> files = Files.walk(folder)) {
-                for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                    Files.delete(file);
-                }
+    /** Takes back a run that has come to no checkpoint, so that the same command can be given again. */
+    void discard() {
+        close();
+        try {
+            if (created && !Files.exists(checkpoints())) {
+                Folders.delete(dir);
             }
+        } catch (IOException e) {
+            throw new UncheckedIOException(dir.toString(), e);
         }
     }
 

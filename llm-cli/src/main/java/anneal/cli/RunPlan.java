@@ -2,6 +2,7 @@ package anneal.cli;
 
 import anneal.kernels.F32Matrix;
 import anneal.kernels.Kernels;
+import anneal.kernels.Parallel;
 import anneal.model.CausalLm;
 import anneal.model.DecoderConfig;
 import anneal.nn.Linear;
@@ -23,11 +24,19 @@ import java.util.Map;
  */
 record RunPlan(
         Map<String, long[]> trained, long parameters, long trainedParameters, Bytes bytes, double secondsPerStep) {
+    static final String RAISE_HEAP = "raise it with -Xmx (ANNEAL_JAVA_OPTS=-Xmx2g)";
     private static final double GIB = 1L << 30;
+
+    /** Heap that a run needs beyond what is used before it: packed panels of the kernels for all threads and for each, the plot. */
+    private static final long SHARED_HEAP = 24L << 20, THREAD_HEAP = 4L << 20;
+
+    /** Integers of a token in a batch: id, target, segment, position; the next batch is made beside it. */
+    private static final int BATCH_BYTES = 2 * 4 * Integer.BYTES;
+
     private static final long JVM = 320L << 20;
 
     /** The parts of peak memory. */
-    record Bytes(long weights, long state, long activations, long work) {
+    record Bytes(long weights, long state, long activations, long work, long heap) {
         long total() {
             return weights + state + activations + work;
         }
@@ -46,7 +55,11 @@ record RunPlan(
         }
         long tokens = (long) flags.steps.batchSize * rowLength;
         Bytes bytes = new Bytes(
-                storedBytes(model), 16 * trained, activations(config, flags, tokens), JVM + (64L << 20) + 8L * tokens);
+                storedBytes(model),
+                16 * trained,
+                activations(config, flags, tokens),
+                JVM + (64L << 20) + 8L * tokens,
+                SHARED_HEAP + Parallel.threads() * THREAD_HEAP + BATCH_BYTES * tokens);
         double work = 4.0 * config.parameterCount() * tokens + 2.0 * trained * tokens;
         return new RunPlan(
                 groups, config.parameterCount(), trained, bytes, work * flags.steps.accumulation / productSpeed());
@@ -114,6 +127,21 @@ record RunPlan(
                             + "--batch-size or --max-seq-length",
                     bytes.total() / GIB,
                     available / GIB));
+        }
+    }
+
+    /** Throws if what lies in the Java heap now, model and data being open, and what the run adds do not fit {@code most}. */
+    void requireHeap(long most) {
+        System.gc();
+        Runtime jvm = Runtime.getRuntime();
+        long need = jvm.totalMemory() - jvm.freeMemory() + bytes.heap;
+        if (need > most) {
+            throw new IllegalArgumentException(String.format(
+                    Locale.ROOT,
+                    "not enough memory: this run needs about %d MiB of Java heap and -Xmx allows %d MiB; %s",
+                    need >> 20,
+                    most >> 20,
+                    RAISE_HEAP));
         }
     }
 

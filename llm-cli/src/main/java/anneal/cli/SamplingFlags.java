@@ -36,6 +36,9 @@ final class SamplingFlags {
     long seed = 0;
 
     Sampling sampling() {
+        if (beams < 1) {
+            throw new IllegalArgumentException("--beams " + beams + " must be at least 1");
+        }
         return Sampling.builder()
                 .maxNewTokens(maxTokens)
                 .temperature(temperature)

@@ -72,11 +72,13 @@ final class SftCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        run.check();
         ModelFlags.useThreads(run.steps.threads);
         try (Pretrained lm = Pretrained.load(model)) {
             TrainingData data = TrainingData.read(
                     run,
                     d -> lm.hasChatTemplate() ? d.encode(lm.chat()) : d.encode(lm.tokenizer()),
+                    run.data.truncate ? TrainingData.Long.TRUNCATED : TrainingData.Long.REFUSED,
                     lm.model().contextLength());
             TrainingRun training = new TrainingRun(spec, run, lm);
             if (lora.full) {

@@ -21,8 +21,16 @@ import java.util.function.Function;
 record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
     private static final int PROMPTS = 2;
 
-    /** Reads, encodes and cuts as the flags say. */
-    static TrainingData read(RunFlags flags, Function<Dataset, EncodedDataset> encode, int contextLength) {
+    /** What becomes of samples over --max-seq-length. */
+    enum Long {
+        REFUSED,
+        TRUNCATED,
+        CUT_UP
+    }
+
+    /** Reads, encodes, holds out and cuts as the flags say. */
+    static TrainingData read(
+            RunFlags flags, Function<Dataset, EncodedDataset> encode, Long tooLong, int contextLength) {
         RunFlags.Data d = flags.data;
         if (contextLength > 0 && d.maxSeqLength > contextLength) {
             throw new IllegalArgumentException("--max-seq-length " + d.maxSeqLength + " is over the model's limit of "
@@ -38,14 +46,18 @@ record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
             valid = split.validation();
         }
         return new TrainingData(
-                batches(train, flags).shuffled(flags.steps.seed),
-                valid == null ? null : batches(valid, flags),
+                batches(train, flags, tooLong).shuffled(flags.steps.seed),
+                valid == null ? null : batches(valid, flags, tooLong),
                 prompts(source));
     }
 
-    private static Batches batches(EncodedDataset data, RunFlags flags) {
+    private static Batches batches(EncodedDataset data, RunFlags flags, Long tooLong) {
         int length = flags.data.maxSeqLength;
-        EncodedDataset fitting = flags.data.truncate ? data.truncate(length) : data.requireAtMost(length);
+        EncodedDataset fitting = switch (tooLong) {
+            case REFUSED -> data.requireAtMost(length);
+            case TRUNCATED -> data.truncate(length);
+            case CUT_UP -> data.cut(length);
+        };
         return (flags.data.packing ? fitting.pack(length) : fitting.pad()).batches(flags.steps.batchSize);
     }
 

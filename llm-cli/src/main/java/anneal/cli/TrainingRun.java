@@ -44,6 +44,7 @@ final class TrainingRun {
         RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), parameters, flags, data.rowLength());
         plan.print(out, total);
         plan.requireMemory(RunPlan.availableBytes());
+        plan.requireHeap(Runtime.getRuntime().maxMemory());
         out.printf(
                 "Data: %,d tokens, %,d of them trained, %,d batches an epoch%s.%n",
                 data.train().tokens(),
@@ -56,30 +57,36 @@ final class TrainingRun {
         out.println("One sample, what is trained between ‹ and ›:");
         out.println(indent(data.example(lm.tokenizer())));
         try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume)) {
-            folder.writeConfig(command);
-            List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
-            List<String> before = answers(prompts);
-            boolean complete = train(parameters, data, folder, total);
-            folder.adopt(save);
-            if (!plot.isEmpty()) {
-                plot.write(
-                        folder.path().resolve("loss.png"),
-                        "Loss of " + folder.path().getFileName());
+            try {
+                return run(parameters, data, save, folder, total);
+            } catch (RuntimeException | Error e) {
+                folder.discard();
+                throw e;
             }
-            show(prompts, before, answers(prompts));
-            out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
-            if (!complete) {
-                out.println("Stopped before the end; the same command with --resume goes on.");
-            }
-            return complete ? 0 : STOPPED;
         }
+    }
+
+    private int run(
+            Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
+        List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
+        List<String> before = answers(prompts);
+        boolean complete = train(parameters, data, folder, total);
+        folder.adopt(save);
+        if (!plot.isEmpty()) {
+            plot.write(
+                    folder.path().resolve("loss.png"),
+                    "Loss of " + folder.path().getFileName());
+        }
+        show(prompts, before, answers(prompts));
+        out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
+        if (!complete) {
+            out.println("Stopped before the end; the same command with --resume goes on.");
+        }
+        return complete ? 0 : STOPPED;
     }
 
     private long totalSteps(TrainingData data) {
         RunFlags.Steps s = flags.steps;
-        if (s.iters != null && s.epochs != null) {
-            throw new IllegalArgumentException("give either --iters or --epochs, not both");
-        }
         return s.iters != null
                 ? s.iters
                 : (long) (s.epochs == null ? 1 : s.epochs)
@@ -108,6 +115,7 @@ final class TrainingRun {
             if (flags.output.resume) {
                 trainer.resume(folder.checkpoints());
             }
+            folder.writeConfig(command);
             NextToken objective = new NextToken(lm.model(), new NllOptions(s.labelSmoothing, 0));
             if (data.valid() != null) {
                 EvalReport start = trainer.evaluate(data.valid().apply(0), objective);
@@ -119,9 +127,9 @@ final class TrainingRun {
                     Stop stop = new Stop(trainer)) {
                 trainer.onStep(report -> onStep(report, progress, folder));
                 trainer.onEvaluate(report -> onEvaluate(report, progress, folder));
-                return data.valid() == null
-                        ? trainer.fit(data.train(), objective, null)
-                        : trainer.fit(data.train(), objective, data.valid());
+                return trainer.fit(data.train(), objective, data.valid());
+            } catch (ArithmeticException e) {
+                throw new IllegalArgumentException(e.getMessage(), e);
             }
         }
     }
@@ -141,9 +149,18 @@ final class TrainingRun {
     private List<String> answers(List<List<Message>> prompts) {
         List<String> answers = new ArrayList<>();
         for (List<Message> prompt : prompts) {
-            answers.add(lm.answer(prompt, Sampling.greedy(SAMPLE_TOKENS)));
+            answers.add(answer(prompt));
         }
         return answers;
+    }
+
+    /** A sample is no reason to end a run: the training says better what is wrong with the numbers or the data. */
+    private String answer(List<Message> prompt) {
+        try {
+            return lm.answer(prompt, Sampling.greedy(SAMPLE_TOKENS));
+        } catch (IllegalArgumentException e) {
+            return "(none: " + e.getMessage() + ")";
+        }
     }
 
     private void show(List<List<Message>> prompts, List<String> before, List<String> after) {

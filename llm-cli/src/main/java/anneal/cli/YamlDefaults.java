@@ -20,9 +20,13 @@ import picocli.CommandLine.Model.OptionSpec;
 /** {@code --config run.yaml}: the same keys as the flags, without dashes in front; a flag on the command line wins. */
 final class YamlDefaults implements CommandLine.IDefaultValueProvider {
     private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
+    private final Path file;
+    private final List<String> args;
     private final Map<String, String> values;
 
-    private YamlDefaults(Map<String, String> values) {
+    private YamlDefaults(Path file, List<String> args, Map<String, String> values) {
+        this.file = file;
+        this.args = args;
         this.values = values;
     }
 
@@ -37,7 +41,7 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
                 .filter(c -> c != null)
                 .findFirst()
                 .orElse(line);
-        command.setDefaultValueProvider(new YamlDefaults(read(file, command)));
+        command.setDefaultValueProvider(new YamlDefaults(file, args, read(file, command)));
     }
 
     private static Path file(List<String> args) {
@@ -58,8 +62,12 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
             raw = YAML.readValue(Files.readAllBytes(file), new TypeReference<>() {});
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(
-                    file + ": line " + e.getLocation().getLineNr() + ": not YAML with one key a line: "
-                            + e.getOriginalMessage(),
+                    file + ": "
+                            + (e.getLocation() == null
+                                    ? ""
+                                    : "line " + e.getLocation().getLineNr() + ": ")
+                            + "not YAML with one key a line: "
+                            + e.getOriginalMessage().lines().findFirst().orElse(""),
                     e);
         } catch (IOException e) {
             throw new UncheckedIOException(file.toString(), e);
@@ -78,7 +86,9 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
             if (value instanceof Map || value instanceof List) {
                 throw new IllegalArgumentException(file + ": " + key + " must be one value, as after --" + name);
             }
-            values.put(name, String.valueOf(value));
+            if (value != null) {
+                values.put(name, value.toString());
+            }
         });
         return values;
     }
@@ -87,8 +97,20 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
         return option.longestName().replaceFirst("^-+", "");
     }
 
+    /** "file: " if the value of an option comes from the file, else nothing. */
+    String origin(ArgSpec arg, Object value) {
+        return arg instanceof OptionSpec option && value != null && value.equals(values.get(key(option)))
+                ? file + ": "
+                : "";
+    }
+
     @Override
     public String defaultValue(ArgSpec arg) {
-        return arg instanceof OptionSpec option ? values.get(key(option)) : null;
+        return arg instanceof OptionSpec option && !isSwitchedOn(option) ? values.get(key(option)) : null;
+    }
+
+    /** True for a switch that is on the command line: picocli would turn one off whose default is true. */
+    private boolean isSwitchedOn(OptionSpec option) {
+        return option.arity().max() == 0 && args.contains(option.longestName());
     }
 }

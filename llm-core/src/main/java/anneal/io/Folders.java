@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /** Whole folders: forcing them to the disk, measuring and deleting them. */
-final class Folders {
+public final class Folders {
     private Folders() {}
 
     /** Forces all files and names under {@code folder} to the disk and gives the size of each file by relative path. */
@@ -38,7 +38,7 @@ final class Folders {
     }
 
     /** Deletes a folder with all that is in it; links are deleted, not followed. */
-    static void delete(Path folder) throws IOException {
+    public static void delete(Path folder) throws IOException {
         if (!Files.exists(folder)) {
             return;
         }

@@ -8,6 +8,7 @@ import anneal.data.Batches;
 import anneal.data.Jsonl;
 import anneal.generate.Generation;
 import anneal.generate.Sampling;
+import anneal.io.Folders;
 import anneal.io.Json;
 import anneal.model.DecoderConfig;
 import anneal.model.Family;
@@ -28,7 +29,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -50,6 +50,9 @@ public final class Quickstart {
 
     /** A quickstart that writes to {@code dir} and makes this many steps of pretraining. */
     public Quickstart(PrintWriter out, Path dir, long seed, int steps) {
+        if (steps < 1) {
+            throw new IllegalArgumentException("--steps " + steps + " must be at least 1");
+        }
         this.out = out;
         this.dir = dir;
         this.seed = seed;
@@ -216,11 +219,7 @@ public final class Quickstart {
                 }
             }
             if (ours) {
-                try (Stream<Path> files = Files.walk(dir)) {
-                    for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                        Files.delete(file);
-                    }
-                }
+                Folders.delete(dir);
             }
             Files.createDirectories(dir);
         } catch (IOException e) {

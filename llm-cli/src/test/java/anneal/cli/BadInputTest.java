@@ -1,0 +1,294 @@
+package anneal.cli;
+
+import static anneal.cli.Cli.bad;
+import static anneal.cli.Cli.contents;
+import static anneal.cli.Cli.ok;
+import static anneal.cli.Cli.with;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.Pretrained;
+import anneal.TinyModel;
+import anneal.tensor.DType;
+import java.io.File;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Bad input: exit code 2, one sentence that names what is wrong, nothing half-written. */
+class BadInputTest {
+    @TempDir
+    private static Path shared;
+
+    private static Path model, data, gguf;
+
+    @TempDir
+    private Path dir;
+
+    @BeforeAll
+    static void make() {
+        model = TinyModel.write(shared.resolve("model"));
+        gguf = shared.resolve("model.gguf");
+        try (Pretrained lm = Pretrained.load(model)) {
+            lm.saveGguf(gguf, DType.F32);
+        }
+        data = TinyModel.conversations(shared.resolve("train.jsonl"), 6);
+    }
+
+    @AfterEach
+    void nothingIsWritten() {
+        assertThat(dir.resolve("out")).doesNotExist();
+    }
+
+    private List<Object> sft(Path model, Path data, Object... more) {
+        return with(
+                List.of(
+                        "sft",
+                        "--model",
+                        model,
+                        "--data",
+                        data,
+                        "--output",
+                        dir.resolve("out"),
+                        "--iters",
+                        4,
+                        "--batch-size",
+                        2,
+                        "--max-seq-length",
+                        64,
+                        "--lora-rank",
+                        2),
+                more);
+    }
+
+    private Path copy() throws IOException {
+        Path folder = Files.createDirectory(dir.resolve("broken"));
+        try (Stream<Path> files = Files.list(model)) {
+            for (Path f : files.toList()) {
+                Files.copy(f, folder.resolve(f.getFileName()));
+            }
+        }
+        return folder;
+    }
+
+    private static void edit(Path file, String from, String to) throws IOException {
+        String text = Files.readString(file);
+        assertThat(text).containsPattern(from);
+        Files.writeString(file, text.replaceFirst(from, to));
+    }
+
+    private static byte[] header(String json, int dataBytes) {
+        byte[] text = json.getBytes(StandardCharsets.UTF_8);
+        return ByteBuffer.allocate(8 + text.length + dataBytes)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(text.length)
+                .put(text)
+                .array();
+    }
+
+    @Test
+    void modelsThatAreNotThereOrCutShort() throws IOException {
+        bad(sft(dir.resolve("none"), data), "none", "does not exist");
+        Path weights = copy().resolve("model.safetensors");
+        byte[] whole = Files.readAllBytes(weights);
+        for (int length : new int[] {whole.length - 4, 200, 4, 0}) {
+            Files.write(weights, Arrays.copyOf(whole, length));
+            bad(sft(weights.getParent(), data), "model.safetensors");
+        }
+        Files.delete(weights);
+        bad(sft(weights.getParent(), data), "safetensors");
+        byte[] file = Files.readAllBytes(gguf);
+        Path cut = dir.resolve("cut.gguf");
+        for (int length : new int[] {file.length - 4, 5000, 20, 0}) {
+            Files.write(cut, Arrays.copyOf(file, length));
+            bad(sft(cut, data), "cut.gguf");
+            bad(List.of("inspect", cut), "cut.gguf");
+        }
+    }
+
+    @Test
+    void headersThatLie() throws IOException {
+        Path folder = copy(), weights = folder.resolve("model.safetensors");
+        for (String lie : List.of(
+                "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,999999]}}",
+                "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                        + "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+                "{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,9],\"data_offsets\":[0,16]}}")) {
+            Files.write(weights, header(lie, 16));
+            bad(sft(folder, data), "model.safetensors", "a");
+        }
+        byte[] huge = header("{}", 16);
+        ByteBuffer.wrap(huge).order(ByteOrder.LITTLE_ENDIAN).putLong(0, Long.MAX_VALUE);
+        Files.write(weights, huge);
+        bad(sft(folder, data), "model.safetensors");
+        byte[] counts = Files.readAllBytes(gguf);
+        ByteBuffer.wrap(counts)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(8, 1L << 60)
+                .putLong(16, 1L << 60);
+        bad(sft(Files.write(dir.resolve("lies.gguf"), counts), data), "lies.gguf");
+    }
+
+    @Test
+    void modelsWhosePartsDoNotFit() throws IOException {
+        Path folder = copy(), config = folder.resolve("config.json");
+        String good = Files.readString(config);
+        edit(config, "\"intermediate_size\"\\s*:\\s*64", "\"intermediate_size\": 60");
+        bad(
+                sft(folder, data),
+                "model.layers.0.mlp.gate_proj.weight",
+                "model.layers.1.mlp.down_proj.weight",
+                "model.layers.1.mlp.up_proj.weight",
+                "60",
+                "64");
+        Files.writeString(config, good);
+        edit(config, "LlamaForCausalLM", "OtterForCausalLM");
+        edit(config, "\"model_type\"\\s*:\\s*\"llama\"", "\"model_type\": \"otter\"");
+        bad(sft(folder, data), "config.json", "tter");
+        Files.writeString(config, good.replace("{", "[").substring(0, 20));
+        bad(sft(folder, data), "config.json");
+        Files.writeString(config, good);
+        edit(
+                folder.resolve("tokenizer.json"),
+                "\"added_tokens\"\\s*:\\s*\\[",
+                "\"added_tokens\":[{\"id\":5000,\"content\":\"<far>\",\"special\":true,\"single_word\":false,"
+                        + "\"lstrip\":false,\"rstrip\":false,\"normalized\":false},");
+        bad(sft(folder, data), "5001", "300");
+    }
+
+    @Test
+    void samplesThatCannotBeTrained() throws IOException {
+        Path file = dir.resolve("bad.jsonl");
+        String line = Files.readAllLines(data).getFirst();
+        Files.writeString(file, line + "\n" + line + "\n{\"messages\": [\n");
+        bad(sft(model, file), "bad.jsonl:3");
+        Files.writeString(file, line + "\n{\"question\": \"what?\"}\n");
+        bad(sft(model, file), "bad.jsonl:2", "question");
+        Files.writeString(file, line + "\n{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}\n");
+        bad(sft(model, file), "bad.jsonl:2", "no token is trained");
+        Files.writeString(file, "");
+        bad(sft(model, file), "bad.jsonl", "empty");
+        bad(sft(model, dir.resolve("none.jsonl")), "none.jsonl");
+        bad(sft(model, data, "--valid", dir.resolve("none.jsonl")), "none.jsonl");
+        Files.writeString(file, line + "\n" + line.replace("What", "sky ".repeat(80)) + "\n");
+        bad(sft(model, file), "bad.jsonl:2", "64");
+        bad(sft(model, data, "--max-seq-length", 97), "--max-seq-length", "97", "96");
+    }
+
+    @Test
+    void flagsThatMakeNoSense() {
+        for (List<?> flag : List.of(
+                List.of("--batch-size", 0),
+                List.of("--grad-accumulation", 0),
+                List.of("--iters", 0),
+                List.of("--max-seq-length", 1),
+                List.of("--steps-per-report", 0),
+                List.of("--keep-last", 0),
+                List.of("--threads", 0),
+                List.of("--warmup", -1),
+                List.of("--valid-split", 1.0))) {
+            bad(sft(model, data, flag.toArray()), flag.get(0) + " " + flag.get(1), "must be");
+        }
+        bad(sft(model, data, "--epochs", 1), "--iters", "--epochs");
+        bad(sft(model, data, "--lora-rank", 0), "rank 0");
+        bad(sft(model, data, "--lora-target", "q_prj"), "q_prj");
+        bad(sft(model, data, "--lora-target", "(q_proj"), "(q_proj");
+        bad(sft(model, data, "--learning-rate", "NaN"), "NaN");
+        bad(sft(model, data, "--lr-scheduler", "cosin"), "--lr-scheduler", "cosine");
+        bad(sft(model, data, "--itres", 4), "--itres", "did you mean --iters?");
+        bad(sft(model, data, "--resume"), "nothing to resume");
+        List<Object> twice = new ArrayList<>(sft(model, data));
+        twice.addAll(List.of("--batch-size", 3));
+        bad(twice, "'--batch-size'", "only once");
+        bad(List.of("sftt"), "sftt", "did you mean sft?");
+        bad(List.of("generat", "--model", model), "did you mean generate?");
+    }
+
+    @Test
+    void anOutputFolderThatExistsIsLeftAlone() throws IOException {
+        Path there = Files.createDirectory(dir.resolve("there"));
+        Files.writeString(there.resolve("thesis.txt"), "all of it");
+        Map<String, String> before = contents(there);
+        List<Object> args = new ArrayList<>(sft(model, data));
+        args.set(args.indexOf("--output") + 1, there);
+        bad(args, "there", "exists");
+        args.set(args.indexOf("--output") + 1, there.resolve("thesis.txt"));
+        bad(args, "thesis.txt", "exists");
+        assertThat(contents(there)).isEqualTo(before);
+    }
+
+    @Test
+    void aLossThatIsNotANumberStopsTheRun() throws IOException {
+        Path folder = copy(), weights = folder.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        ByteBuffer last = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        for (int at = bytes.length - 400; at < bytes.length; at += 4) {
+            last.putInt(at, Float.floatToIntBits(Float.NaN));
+        }
+        Files.write(weights, bytes);
+        bad(sft(folder, data, "--valid-split", 0), "NaN", "step 1", "train.jsonl:");
+        Path kept = dir.resolve("kept");
+        List<Object> args = new ArrayList<>(sft(model, data, "--save-every", 1, "--valid-split", 0, "--full"));
+        args.set(args.indexOf("--output") + 1, kept);
+        args.addAll(List.of("--learning-rate", 1e30));
+        String error = bad(args, "step 2", "train.jsonl:", "last checkpoint");
+        assertThat(error).containsAnyOf("NaN", "Infinity");
+        assertThat(kept.resolve("checkpoints")).isNotEmptyDirectory();
+        assertThat(kept.resolve("model.safetensors")).doesNotExist();
+    }
+
+    @Test
+    void anAdapterThatDoesNotFitIsToldWithAllThatIsWrong() throws IOException {
+        Path adapter = dir.resolve("adapter");
+        List<Object> args = new ArrayList<>(sft(model, data, "--lora-target", "q_proj,v_proj"));
+        args.set(args.indexOf("--output") + 1, adapter);
+        ok(args.toArray());
+        edit(adapter.resolve("adapter_config.json"), "\"r\"\\s*:\\s*2", "\"r\": 3");
+        for (List<?> use : List.of(
+                List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
+                List.of("merge", "--model", model, "--adapter", adapter, "--output", dir.resolve("out")))) {
+            bad(use, "adapter", "layers.0.self_attn.q_proj", "layers.1.self_attn.v_proj");
+        }
+        bad(List.of("generate", "--model", model, "--adapter", dir.resolve("no"), "--prompt", "x"), "no");
+    }
+
+    @Test
+    void memoryThatIsNotThereIsSaidBeforeTheRun() throws Exception {
+        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+        List<String> command = new ArrayList<>(List.of(
+                java,
+                "--add-modules",
+                "jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-Xmx28m",
+                "-cp",
+                System.getProperty("java.class.path")
+                        + File.pathSeparator
+                        + System.getProperty("surefire.test.class.path", ""),
+                "anneal.cli.Main"));
+        sft(model, data).forEach(a -> command.add(a.toString()));
+        Path err = dir.resolve("err.txt");
+        Process run = new ProcessBuilder(command)
+                .redirectError(err.toFile())
+                .redirectOutput(dir.resolve("out.txt").toFile())
+                .start();
+        assertThat(run.waitFor(60, TimeUnit.SECONDS)).isTrue();
+        assertThat(run.exitValue()).as(Files.readString(err)).isEqualTo(2);
+        assertThat(Files.readAllLines(err).stream().filter(l -> l.startsWith("anneal: ")))
+                .singleElement()
+                .asString()
+                .contains("not enough memory", "-Xmx");
+    }
+}

@@ -1,0 +1,204 @@
+package anneal.cli;
+
+import static anneal.cli.Cli.bad;
+import static anneal.cli.Cli.contents;
+import static anneal.cli.Cli.ok;
+import static anneal.cli.Cli.with;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.Pretrained;
+import anneal.TinyModel;
+import anneal.io.Json;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** sft and pretrain from the command line to the files they leave. */
+class TrainingCommandsTest {
+    @TempDir
+    private static Path shared;
+
+    private static Path model, data;
+
+    @TempDir
+    private Path dir;
+
+    @BeforeAll
+    static void make() {
+        model = TinyModel.write(shared.resolve("model"));
+        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
+    }
+
+    private List<Object> sft(Path output, int steps) {
+        return List.of(
+                "sft",
+                "--model",
+                model,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--iters",
+                steps,
+                "--batch-size",
+                2,
+                "--max-seq-length",
+                64,
+                "--lora-rank",
+                2,
+                "--learning-rate",
+                0.01);
+    }
+
+    private static byte[] bytes(Path file) throws IOException {
+        return Files.readAllBytes(file);
+    }
+
+    @Test
+    void sftSaysWhatItWillDoAndLeavesAnAdapterWithItsRecords() throws IOException {
+        Path out = dir.resolve("run");
+        Cli run = ok(with(sft(out, 4), "--steps-per-eval", 2, "--save-every", 2).toArray());
+        assertThat(run.out())
+                .containsPattern("Training [\\d,]+ of [\\d,]+ parameters")
+                .contains("self_attn.q_proj")
+                .containsPattern("Peak memory about .* GiB .*, time about .* for 4 steps")
+                .containsPattern("\\|im_start\\|>assistant\\n?\\s*‹.*\\.<\\|im_end\\|>")
+                .contains("Validation loss before: ", "Validation loss at step 2: ", "step 4/4", "eta ")
+                .contains("Prompt: What colour is the sky?", "  before: ", "  after:  ");
+        assertThat(contents(out))
+                .containsKeys(
+                        "adapter_config.json", "adapter_model.safetensors", "config.yaml", "metrics.jsonl", "loss.png")
+                .doesNotContainKey("result.part");
+        assertThat(out.resolve("checkpoints")).isNotEmptyDirectory();
+        assertThat(bytes(out.resolve("loss.png"))).startsWith(0x89, 'P', 'N', 'G');
+        List<String> metrics = Files.readAllLines(out.resolve("metrics.jsonl"));
+        assertThat(metrics).hasSize(7).allMatch(l -> Json.parse(l, "metrics").number("loss", -1) > 0);
+        assertThat(metrics)
+                .filteredOn(l -> l.contains("\"step\"") && l.contains("\"rate\""))
+                .hasSize(4);
+    }
+
+    @Test
+    void aRunThatGoesOnEndsWithTheFilesOfOneThatNeverStopped() throws IOException {
+        Path whole = dir.resolve("whole"), parts = dir.resolve("parts");
+        List<Object> flags = List.of("--lr-scheduler", "constant", "--save-every", 2, "--grad-accumulation", 2);
+        ok(with(with(sft(whole, 6), flags.toArray()), "--threads", 2).toArray());
+        ok(with(with(sft(parts, 2), flags.toArray()), "--threads", 1).toArray());
+        Cli resumed = ok(with(with(sft(parts, 6), flags.toArray()), "--resume").toArray());
+        assertThat(resumed.out()).contains("step 3/6", "step 6/6").doesNotContain("step 1/6");
+        assertThat(bytes(parts.resolve("adapter_model.safetensors")))
+                .isEqualTo(bytes(whole.resolve("adapter_model.safetensors")));
+        assertThat(bytes(parts.resolve("adapter_config.json"))).isEqualTo(bytes(whole.resolve("adapter_config.json")));
+    }
+
+    @Test
+    void fullTrainingWritesAModel() {
+        Path out = dir.resolve("full");
+        ok(with(sft(out, 2), "--full", "--grad-checkpoint", "--valid", data).toArray());
+        assertThat(contents(out)).containsKeys("config.json", "model.safetensors", "tokenizer.json", "config.yaml");
+        try (Pretrained lm = Pretrained.load(out)) {
+            assertThat(lm.hasChatTemplate()).isTrue();
+        }
+        ok("generate", "--model", out, "--prompt", "What", "--max-tokens", 3);
+    }
+
+    @Test
+    void checkpointingChangesNoBitAndPackingChangesTheRows() throws IOException {
+        Path plain = dir.resolve("plain"), again = dir.resolve("again"), packed = dir.resolve("packed");
+        ok(sft(plain, 2).toArray());
+        ok(with(sft(again, 2), "--grad-checkpoint").toArray());
+        Cli run = ok(with(sft(packed, 2), "--packing", "--lora-target", "q_proj,v_proj", "--rslora")
+                .toArray());
+        assertThat(bytes(again.resolve("adapter_model.safetensors")))
+                .isEqualTo(bytes(plain.resolve("adapter_model.safetensors")));
+        assertThat(run.out()).contains("q_proj", "v_proj").doesNotContain("down_proj");
+        assertThat(Files.readString(packed.resolve("adapter_config.json"))).contains("\"use_rslora\"");
+    }
+
+    @Test
+    void theWrittenConfigurationMakesTheSameRunAndFlagsWin() throws IOException {
+        Path first = dir.resolve("first"), second = dir.resolve("second"), third = dir.resolve("third");
+        ok(with(sft(first, 2), "--packing", "--seed", 5).toArray());
+        Path config = first.resolve("config.yaml");
+        ok("sft", "--config", config, "--output", second);
+        assertThat(bytes(second.resolve("adapter_model.safetensors")))
+                .isEqualTo(bytes(first.resolve("adapter_model.safetensors")));
+        Cli run = ok("sft", "--config=" + config, "--output", third, "--iters", 1, "--packing");
+        assertThat(run.out()).contains("for 1 steps");
+        assertThat(Files.readString(third.resolve("config.yaml"))).contains("packing: true", "iters: 1", "seed: 5");
+        ok("sft", "--config", config, "--output", dir.resolve("fourth"), "--packing=false");
+        assertThat(Files.readString(dir.resolve("fourth").resolve("config.yaml")))
+                .contains("packing: false");
+    }
+
+    @Test
+    void aWrongConfigurationIsOneSentence() throws IOException {
+        Path file = dir.resolve("run.yaml"), out = dir.resolve("out");
+        List<Object> args = List.of("sft", "--config", file, "--model", model, "--data", data, "--output", out);
+        Files.writeString(file, "batch_size: 2\nlora-rnk: 4\n");
+        bad(args, "run.yaml", "\"lora-rnk\"", "did you mean \"lora-rank\"?");
+        Files.writeString(file, "batch-size: many\n");
+        bad(args, "run.yaml", "batch-size", "many");
+        Files.writeString(file, "lora-target: [q_proj, v_proj]\n");
+        bad(args, "run.yaml", "lora-target");
+        Files.writeString(file, "iters: 2\n  batch-size: : 3\n");
+        bad(args, "run.yaml", "line 2");
+        Files.writeString(file, "just words\n");
+        bad(args, "run.yaml");
+        bad(List.of("sft", "--config", dir.resolve("none.yaml"), "--output", out), "none.yaml");
+        assertThat(out).doesNotExist();
+        Files.writeString(file, "");
+        bad(args, "run.yaml");
+        Files.writeString(file, "seed: 1\n");
+        bad(List.of("sft", "--config", file), "Missing required option", "--model");
+        bad(List.of("sft", "--config", file, "--model", model), "Missing required option", "--data");
+        bad(List.of("sft", "--config", file, "--model", model, "--data", data), "Missing required", "--output");
+    }
+
+    @Test
+    void pretrainLearnsATokenizerAndAModel() throws IOException {
+        Path text = Files.writeString(dir.resolve("text.txt"), "the sky is blue and the grass is green. ".repeat(40));
+        Path out = dir.resolve("scratch");
+        List<Object> small = List.of("--iters", 3, "--batch-size", 2, "--max-seq-length", 32);
+        List<Object> args = List.of(
+                "pretrain",
+                "--data",
+                text,
+                "--vocab-size",
+                280,
+                "--hidden-size",
+                32,
+                "--layers",
+                1,
+                "--heads",
+                2,
+                "--output",
+                out);
+        Cli run = ok(with(args, small.toArray()).toArray());
+        assertThat(run.out()).contains("for 3 steps", "embed_tokens");
+        assertThat(contents(out)).containsKeys("config.json", "model.safetensors", "tokenizer.json", "loss.png");
+        ok("generate", "--model", out, "--prompt", "the sky", "--max-tokens", 2);
+        Path second = dir.resolve("second");
+        ok(with(
+                        List.of(
+                                "pretrain",
+                                "--model-config",
+                                out.resolve("config.json"),
+                                "--tokenizer",
+                                out,
+                                "--data",
+                                text,
+                                "--packing",
+                                "--output",
+                                second),
+                        small.toArray())
+                .toArray());
+        assertThat(contents(second)).containsKeys("config.json", "model.safetensors");
+        bad(with(List.of("pretrain", "--data", data, "--output", dir.resolve("no")), small.toArray()), "train.jsonl:1");
+        assertThat(dir.resolve("no")).doesNotExist();
+    }
+}

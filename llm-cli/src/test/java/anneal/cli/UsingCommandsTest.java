@@ -1,0 +1,244 @@
+package anneal.cli;
+
+import static anneal.cli.Cli.bad;
+import static anneal.cli.Cli.contents;
+import static anneal.cli.Cli.ok;
+import static anneal.cli.Cli.with;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.TinyModel;
+import anneal.io.Json;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** generate, chat, merge, eval, inspect, bench and quickstart from the command line. */
+class UsingCommandsTest {
+    @TempDir
+    private static Path shared;
+
+    private static Path model, adapter, text;
+
+    @TempDir
+    private Path dir;
+
+    @BeforeAll
+    static void make() throws IOException {
+        model = TinyModel.write(shared.resolve("model"));
+        Path data = TinyModel.conversations(shared.resolve("train.jsonl"), 8);
+        adapter = shared.resolve("adapter");
+        ok(
+                "sft",
+                "--model",
+                model,
+                "--data",
+                data,
+                "--output",
+                adapter,
+                "--iters",
+                4,
+                "--batch-size",
+                4,
+                "--max-seq-length",
+                64,
+                "--learning-rate",
+                0.05,
+                "--valid-split",
+                0);
+        text = Files.writeString(shared.resolve("text.txt"), "The sky is blue. The grass is green. ".repeat(8));
+    }
+
+    private static List<Object> generate(Object... more) {
+        return with(List.of("generate", "--model", model, "--prompt", "The sky", "--max-tokens", 6), more);
+    }
+
+    @Test
+    void generateIsDeterministicAndTheAdapterChangesIt() {
+        String greedy = ok(generate().toArray()).out();
+        assertThat(greedy).isNotBlank().isEqualTo(ok(generate().toArray()).out());
+        assertThat(ok(generate("--adapter", adapter).toArray()).out()).isNotEqualTo(greedy);
+        assertThat(ok(generate("--raw").toArray()).out()).isNotEqualTo(greedy);
+        List<Object> warm = generate("--temp", 1.5, "--top-p", 0.95, "--top-k", 50, "--min-p", 0.001, "--seed", 3);
+        String sampled = ok(warm.toArray()).out();
+        assertThat(sampled).isEqualTo(ok(warm.toArray()).out());
+        assertThat(ok(generate("--temp", 1.5, "--seed", 4).toArray()).out()).isNotEqualTo(sampled);
+        assertThat(ok(generate("--beams", 3).toArray()).out()).isNotBlank();
+        assertThat(ok(generate("--beams", 3).toArray()).out())
+                .isEqualTo(ok(generate("--beams", 3, "--threads", 1).toArray()).out());
+    }
+
+    @Test
+    void generateListsLogProbabilities() {
+        List<String> lines =
+                ok(generate("--logprobs", "--raw").toArray()).out().lines().toList();
+        List<String> listed =
+                lines.stream().filter(l -> l.matches("\\s*-\\d+\\.\\d{4}  .*")).toList();
+        assertThat(listed)
+                .hasSizeBetween(1, 6)
+                .allSatisfy(l ->
+                        assertThat(Double.parseDouble(l.strip().split(" ")[0])).isNegative());
+    }
+
+    @Test
+    void generateRefusesWhatItWouldIgnore() {
+        bad(generate("--beams", 2, "--logprobs"), "--beams 2", "--logprobs");
+        bad(generate("--beams", 0), "--beams 0");
+        bad(generate("--raw", "--system", "Be brief."), "--system", "--raw");
+        bad(generate("--temp", -1), "temperature");
+        bad(generate("--top-p", 0), "top-p 0.0");
+        bad(List.of("generate", "--model", model, "--prompt", "sky ".repeat(200)), "96");
+    }
+
+    @Test
+    void chatRemembersAndForgets() {
+        String talk = chat("What colour is the sky?\n\n/reset\nWhat colour is the sky?\n/nothing\n/exit\nnever read\n");
+        String[] turns = talk.split("> ", -1);
+        assertThat(turns).hasSize(7);
+        assertThat(turns[1]).isNotBlank();
+        assertThat(turns[3]).contains("(forgotten)");
+        assertThat(turns[4]).as("the same question to a fresh history").isEqualTo(turns[1]);
+        assertThat(turns[5]).contains("unknown command /nothing", "/reset", "/exit");
+        assertThat(chat("What colour is the sky?\nWhat colour is the sky?\n").split("> ", -1)[2])
+                .as("with a history")
+                .isNotEqualTo(turns[1]);
+        assertThat(chat("sky ".repeat(120) + "\n/exit\n")).contains("limit of 96 tokens");
+    }
+
+    private static String chat(String typed) {
+        InputStream before = System.in;
+        try {
+            System.setIn(new ByteArrayInputStream(typed.getBytes(StandardCharsets.UTF_8)));
+            return ok("chat", "--model", model, "--max-tokens", 4).out();
+        } finally {
+            System.setIn(before);
+        }
+    }
+
+    @Test
+    void aMergedModelSaysWhatBaseAndAdapterSay() {
+        String expected = ok(generate("--adapter", adapter).toArray()).out();
+        Path folder = dir.resolve("merged"), file = dir.resolve("merged.gguf");
+        List<Object> merge = List.of("merge", "--model", model, "--adapter", adapter);
+        ok(with(merge, "--output", folder).toArray());
+        ok(with(merge, "--output", file, "--format", "gguf", "--dtype", "f16").toArray());
+        ok(with(merge, "--output", dir.resolve("half"), "--dtype", "bf16").toArray());
+        assertThat(contents(folder)).containsKeys("config.json", "model.safetensors", "tokenizer.json");
+        for (Path merged : List.of(folder, file)) {
+            assertThat(ok("generate", "--model", merged, "--prompt", "The sky", "--max-tokens", 6)
+                            .out())
+                    .as(merged + "")
+                    .isEqualTo(expected);
+        }
+        bad(with(merge, "--output", folder), "merged", "exists");
+        bad(with(merge, "--output", file, "--format", "gguf"), "merged.gguf", "exists");
+        bad(with(merge, "--output", dir.resolve("new"), "--dtype", "f12"), "--dtype", "f12");
+        bad(with(merge, "--output", dir.resolve("new"), "--dtype", "q4_0"), "Q4_0");
+        assertThat(dir.resolve("new")).doesNotExist();
+    }
+
+    @Test
+    void evalGivesPerplexity() throws IOException {
+        List<Object> eval = List.of("eval", "--model", model, "--data", text);
+        String all = ok(eval.toArray()).out();
+        assertThat(all)
+                .containsPattern("perplexity \\d+\\.\\d{4} +\\(nll \\d+\\.\\d{4} per token, \\d+ tokens predicted");
+        assertThat(perplexity(ok(with(eval, "--adapter", adapter).toArray()).out()))
+                .isNotEqualTo(perplexity(all));
+        assertThat(ok(with(eval, "--max-tokens", 10, "--window", 5).toArray()).out())
+                .contains(" 8 tokens predicted");
+        Path lines = Files.writeString(
+                dir.resolve("one.jsonl"), Json.line(java.util.Map.of("text", Files.readString(text))));
+        assertThat(perplexity(ok("eval", "--model", model, "--data", lines).out()))
+                .isEqualTo(perplexity(all));
+        bad(with(eval, "--window", 97), "window 97", "limit of 96");
+        bad(List.of("eval", "--model", model, "--data", shared.resolve("train.jsonl")), "train.jsonl:1", "plain text");
+        bad(List.of("eval", "--model", model, "--data", dir.resolve("none.txt")), "none.txt");
+    }
+
+    private static String perplexity(String out) {
+        return out.replaceAll("(?s).*perplexity (\\S+).*", "$1");
+    }
+
+    @Test
+    void inspectShowsFoldersAdaptersAndFiles() throws IOException {
+        assertThat(ok("inspect", model).out())
+                .contains("config.json", "hidden_size", "model.safetensors")
+                .containsPattern("F32 +\\d+ tensors");
+        assertThat(ok("inspect", adapter, "--tensors").out())
+                .contains("adapter_config.json", "lora_alpha", "q_proj.lora_A.weight");
+        assertThat(ok("inspect", model.resolve("model.safetensors"), "--tensors")
+                        .out())
+                .contains("model.embed_tokens.weight", "[300, 32]");
+        Path file = dir.resolve("m.gguf");
+        ok("merge", "--model", model, "--adapter", adapter, "--output", file, "--format", "gguf", "--dtype", "q8_0");
+        assertThat(ok("inspect", file).out())
+                .contains("metadata", "general.architecture", "llama", "tokenizer.ggml.tokens", "entries]")
+                .containsPattern("Q8_0 +\\d+ tensors");
+        bad(List.of("inspect", dir.resolve("none")), "none", "no such file");
+        bad(List.of("inspect", text), "text.txt", "neither");
+        Path empty = Files.createDirectory(dir.resolve("empty"));
+        bad(List.of("inspect", empty), "empty", "config.json");
+    }
+
+    @Test
+    void benchPrintsOneJsonLineForEachMeasurement() {
+        Cli run = ok("bench", "gemm", "--budget", 0.02);
+        assertThat(run.out().lines().filter(l -> !l.isBlank()))
+                .isNotEmpty()
+                .allSatisfy(l -> assertThat(Json.parse(l, "bench").map()).containsKey("case"));
+        bad(List.of("bench", "gem"), "gem", "gemm");
+        bad(List.of("bench", "gemm", "--budget", 0), "budget 0");
+    }
+
+    @Test
+    void quickstartGoesAllTheWay() throws IOException {
+        Path out = dir.resolve("quick");
+        Cli run = ok("quickstart", "--steps", 8, "--output", out);
+        assertThat(run.out())
+                .contains("Learnt a tokenizer", "Right answers on held-out instructions", "before:", "after:");
+        assertThat(contents(out))
+                .containsKeys("text.txt", "instructions.jsonl", "held-out.jsonl", "pretraining.png", "fine-tuning.png");
+        ok(
+                "generate",
+                "--model",
+                out.resolve("model"),
+                "--adapter",
+                out.resolve("adapter"),
+                "--prompt",
+                "Hello",
+                "--max-tokens",
+                2);
+        bad(List.of("quickstart", "--steps", 0, "--output", out), "--steps 0");
+        Path mine = Files.createDirectory(dir.resolve("mine"));
+        Files.writeString(mine.resolve("diary.txt"), "Dear diary");
+        bad(List.of("quickstart", "--steps", 8, "--output", mine), "mine");
+        assertThat(contents(mine)).containsOnlyKeys("diary.txt");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"quickstart", "sft", "pretrain", "generate", "chat", "merge", "eval", "inspect", "bench"})
+    void helpShowsTwoExamples(String command) {
+        String help = ok(command, "--help").out();
+        String examples = help.substring(help.indexOf("Examples:"));
+        assertThat(examples.lines().filter(l -> l.strip().startsWith("anneal " + command)))
+                .hasSize(2);
+        assertThat(ok("--help").out()).contains(command);
+    }
+
+    @Test
+    void helpOfTheMainJobIsInGroups() {
+        assertThat(ok("sft", "--help").out().lines().map(String::strip))
+                .contains("Data", "Length and rate", "LoRA", "Run folder");
+        assertThat(ok("pretrain", "--help").out().lines().map(String::strip)).contains("Data", "Model", "Run folder");
+        assertThat(ok("generate", "--help").out().lines().map(String::strip)).contains("Sampling");
+    }
+}

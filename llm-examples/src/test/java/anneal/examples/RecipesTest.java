@@ -1,0 +1,99 @@
+package anneal.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.Pretrained;
+import anneal.TinyModel;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Every recipe runs. */
+class RecipesTest {
+    @TempDir
+    private static Path shared;
+
+    private static Path model, data;
+
+    @TempDir
+    private Path dir;
+
+    @BeforeAll
+    static void make() {
+        model = TinyModel.write(shared.resolve("model"));
+        data = TinyModel.conversations(shared.resolve("train.jsonl"), 8);
+    }
+
+    private interface Program {
+        void run() throws IOException;
+    }
+
+    private static String printed(Program program) throws IOException {
+        PrintStream before = System.out;
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (PrintStream to = new PrintStream(bytes, true, StandardCharsets.UTF_8)) {
+            System.setOut(to);
+            program.run();
+        } finally {
+            System.setOut(before);
+        }
+        return bytes.toString(StandardCharsets.UTF_8);
+    }
+
+    @Test
+    void aModelAnswers() throws IOException {
+        String[] args = {model.toString(), "What colour is the sky?"};
+        String answer = printed(() -> LoadAndChat.main(args));
+        assertThat(answer).isNotBlank().isEqualTo(printed(() -> LoadAndChat.main(args)));
+    }
+
+    @Test
+    void anAdapterIsTrainedAndMerged() throws IOException {
+        Path adapter = dir.resolve("adapter"), merged = dir.resolve("merged");
+        String log = printed(() -> LoraSft.main(new String[] {model.toString(), data.toString(), adapter.toString()}));
+        assertThat(log).contains("StepReport", "loss=");
+        assertThat(adapter.resolve("adapter_config.json")).isNotEmptyFile();
+        assertThat(adapter.resolve("adapter_model.safetensors")).isNotEmptyFile();
+        LoraSft.merge(model, adapter, merged);
+        try (Pretrained lm = Pretrained.load(merged)) {
+            assertThat(lm.model().vocabSize()).isEqualTo(TinyModel.VOCABULARY);
+        }
+    }
+
+    @Test
+    void aModelIsTrainedFromScratch() throws IOException {
+        Path text = Files.writeString(dir.resolve("text.txt"), "the sky is blue and the grass is green\n".repeat(40));
+        Path output = dir.resolve("scratch");
+        String log = printed(() -> TrainFromScratch.main(new String[] {text.toString(), "12", output.toString()}));
+        assertThat(log.lines().filter(l -> l.startsWith("StepReport"))).isNotEmpty();
+        try (Pretrained lm = Pretrained.load(output)) {
+            assertThat(lm.tokenizer().decode(lm.tokenizer().encode("blue grass")))
+                    .isEqualTo("blue grass");
+        }
+    }
+
+    @Test
+    void aLossOfOnesOwnFalls() throws IOException {
+        double first = CustomLoss.train(model, data, 1), later = CustomLoss.train(model, data, 12);
+        assertThat(later).isPositive().isLessThan(first);
+        assertThat(printed(() -> CustomLoss.main(new String[] {model.toString(), data.toString(), "1"})))
+                .startsWith(String.valueOf(first));
+    }
+
+    @Test
+    void tiledAttentionTakesMemoryInProportionToTheLength() throws IOException {
+        List<AttentionMemory.Row> rows = AttentionMemory.measure(1024);
+        assertThat(rows).hasSize(2);
+        assertThat(rows.get(1).tiled() / rows.get(0).tiled()).isBetween(1.7, 2.3);
+        assertThat(rows.get(1).plain() / rows.get(0).plain()).isGreaterThan(3);
+        AttentionMemory.draw(rows, dir.resolve("memory.png"));
+        assertThat(Files.readAllBytes(dir.resolve("memory.png"))).startsWith(0x89, 'P', 'N', 'G');
+    }
+}
