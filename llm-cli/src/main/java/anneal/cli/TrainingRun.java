@@ -93,7 +93,7 @@ final class TrainingRun {
                         * Math.ceilDiv(data.train().count(), s.accumulation);
     }
 
-    private TrainConfig config(RunFolder folder, long total) {
+    private TrainConfig config(RunFolder folder, long total, boolean validate) {
         RunFlags.Steps s = flags.steps;
         TrainConfig.Builder config = TrainConfig.builder()
                 .accumulate(s.accumulation)
@@ -101,7 +101,7 @@ final class TrainingRun {
                 .clipNorm(s.maxGradNorm)
                 .seed(s.seed)
                 .logEvery(flags.output.report)
-                .evalEvery(flags.output.eval)
+                .evalEvery(validate ? flags.output.eval : 0)
                 .saveEvery(flags.output.save)
                 .keepLast(flags.output.keepLast)
                 .checkpoints(folder.checkpoints());
@@ -111,7 +111,8 @@ final class TrainingRun {
     private boolean train(Map<String, Tensor> parameters, TrainingData data, RunFolder folder, long total) {
         RunFlags.Steps s = flags.steps;
         lm.model().checkpointing(s.gradCheckpoint);
-        try (Trainer trainer = new Trainer(parameters, s.optimizer.of(s.weightDecay), config(folder, total))) {
+        try (Trainer trainer =
+                new Trainer(parameters, s.optimizer.of(s.weightDecay), config(folder, total, data.valid() != null))) {
             if (flags.output.resume) {
                 trainer.resume(folder.checkpoints());
             }
