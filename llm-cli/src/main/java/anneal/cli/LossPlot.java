@@ -12,7 +12,7 @@ import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** The losses of a run as a picture: each step, its running mean, and validation. */
-public final class LossPlot {
+final class LossPlot {
     private final List<Double> steps = new ArrayList<>();
     private final List<Double> losses = new ArrayList<>();
     private final List<Double> smooth = new ArrayList<>();

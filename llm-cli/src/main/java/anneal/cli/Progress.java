@@ -9,7 +9,7 @@ import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 
 /** Shows how a run goes: a bar on a terminal, lines elsewhere. */
-public final class Progress implements AutoCloseable {
+final class Progress implements AutoCloseable {
     private final PrintWriter out;
     private final ProgressBar bar;
     private final long started = System.nanoTime();

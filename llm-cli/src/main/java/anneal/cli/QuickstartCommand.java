@@ -1,6 +1,5 @@
 package anneal.cli;
 
-import anneal.cli.quickstart.Quickstart;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;

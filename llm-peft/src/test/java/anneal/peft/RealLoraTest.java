@@ -79,7 +79,9 @@ class RealLoraTest {
 
     private static Decoder load(Arena arena) throws IOException {
         try (Stream<Path> files = Files.list(Golden.shared().orElseThrow().resolve("models"))) {
-            Path file = files.filter(f -> f.toString().endsWith(".gguf")).findFirst().orElseThrow();
+            Path file = files.filter(f -> f.toString().endsWith(".gguf"))
+                    .findFirst()
+                    .orElseThrow();
             return ModelFiles.load(file, Gguf.open(file, arena), arena);
         }
     }
@@ -134,7 +136,9 @@ class RealLoraTest {
                     largest = Math.max(largest, Math.abs(x));
                 }
                 for (int i = 0; i < expected.length; i++) {
-                    assertThat((double) actual[i] / trained).as("%s[%d]", name, i).isCloseTo(expected[i], within(1e-3 * largest));
+                    assertThat((double) actual[i] / trained)
+                            .as("%s[%d]", name, i)
+                            .isCloseTo(expected[i], within(1e-3 * largest));
                 }
                 compared++;
             }

@@ -1,4 +1,4 @@
-package anneal.cli.quickstart;
+package anneal.cli;
 
 import anneal.tensor.Rng;
 import java.util.ArrayList;
@@ -13,7 +13,7 @@ import java.util.stream.IntStream;
  * that the text never uses (a chat, a bare answer); those of the held-out people and sums are never trained on. So an answer that is
  * right there shows that fine-tuning taught the form and not the fact.
  */
-public final class World {
+final class World {
     /** One question in chat form with the answer that counts as right. */
     public record Item(String question, String answer) {}
 

@@ -1,9 +1,7 @@
-package anneal.cli.quickstart;
+package anneal.cli;
 
 import anneal.NextToken;
 import anneal.Pretrained;
-import anneal.cli.LossPlot;
-import anneal.cli.Progress;
 import anneal.data.Batches;
 import anneal.data.Jsonl;
 import anneal.generate.Generation;
@@ -35,7 +33,7 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /** From nothing to a fine-tuned model: text, tokenizer, pretraining, LoRA, and the share of right answers before and after. */
-public final class Quickstart {
+final class Quickstart {
     private static final String END = "<|im_end|>";
     private static final int VOCABULARY = 1024;
     private static final int CONTEXT = 128;
