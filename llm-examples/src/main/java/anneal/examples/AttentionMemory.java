@@ -31,7 +31,8 @@ public final class AttentionMemory {
 
     /** Prints the table and writes the picture. */
     public static void main(String[] args) throws IOException {
-        // Checked memory allocates every tensor by itself: exact bytes instead of whole slabs. Read when Memory is loaded.
+        // Checked memory allocates every tensor by itself: exact bytes instead of whole slabs. Read when Memory is
+        // loaded.
         System.setProperty("anneal.memory.check", "true");
         List<Row> rows = measure(Integer.parseInt(args[0]));
         System.out.println("T\ttiled MB\tplain MB");
