@@ -15,7 +15,7 @@ final class VectorGemm {
     /** Rows of the left operand that are packed together and shared: with the depth they stay in the last-level cache. */
     private static final int SHARED_ROWS = 200 * ROWS;
     /** Floats of a task's packed right block: it stays in the second-level cache while all rows pass by. */
-    private static final int BLOCK_FLOATS = 80 << 10;
+    private static final int BLOCK_FLOATS = 40 << 10;
     /** Rows of the left operand that one task packs. */
     private static final int PACK_ROWS = 8 * ROWS;
     /** Fewest rows that are worth packing a right block for, if there are too few blocks for all threads. */
@@ -97,14 +97,14 @@ final class VectorGemm {
         int parts = ceil(s.depth, VectorTile.DEPTH);
         int deep = Math.min(VectorTile.DEPTH, roundUp(ceil(s.depth, parts), Math.max(depthUnit, 8)));
         int high = Math.min(SHARED_ROWS, s.rows);
-        float[] shared = VectorScratch.mine().shared(roundUp(high, ROWS) * VectorTile.STRIDE);
+        float[] shared = VectorScratch.mine().shared(VectorTile.LEAD + roundUp(high, ROWS) * VectorTile.STRIDE);
         for (int row = 0; row < s.rows; row += high) {
             int firstRow = row, rows = Math.min(high, s.rows - row);
             for (int from = 0; from < s.depth; from += deep) {
                 int firstDepth = from, depth = Math.min(deep, s.depth - from);
                 Parallel.run(ceil(rows, PACK_ROWS), t -> {
                     int r = t * PACK_ROWS, count = Math.min(PACK_ROWS, rows - r);
-                    left.pack(shared, r * VectorTile.STRIDE, firstRow + r, count, firstDepth, depth);
+                    left.pack(shared, VectorTile.LEAD + r * VectorTile.STRIDE, firstRow + r, count, firstDepth, depth);
                 });
                 multiply(s, shared, right, new Block(row, rows, from, depth), Math.max(colUnit, COLS));
             }

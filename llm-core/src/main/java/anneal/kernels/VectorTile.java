@@ -26,6 +26,9 @@ final class VectorTile {
     /** Floats from one packed row to the next; not a power of two, so that rows do not fall on one cache set. */
     static final int STRIDE = DEPTH + 16;
 
+    /** Floats before the first packed row: no row then has offset 0, so that all share one index register. */
+    static final int LEAD = 16;
+
     /** Columns of a tile. */
     static final int COLS = 2 * LANES;
 
@@ -34,14 +37,14 @@ final class VectorTile {
 
     /**
      * A depth that is never reached. It is a variable because the compiler must not know: the branch on it splits the loop's
-     * body, so that C2 cannot load all rows' floats first and run out of registers (measured on 256-bit: 100 against 34
-     * GFLOP/s a core).
+     * body, so that C2 cannot load all rows' floats first, run out of registers and keep sums in memory (measured on 256-bit:
+     * 100 against 34 GFLOP/s a core).
      */
     private static int never = -1;
 
     private VectorTile() {}
 
-    /** sums[ROWS, COLS] = rows of a (from {@code at}) times the strip of b (from {@code bt}). */
+    /** sums[ROWS, COLS] = rows of a (the first at {@code at + LEAD}) times the strip of b (from {@code bt}). */
     static void multiply(float[] a, int at, float[] b, int bt, int depth, float[] sums) {
         if (ROWS == 5) {
             multiply5(a, at, b, bt, depth, sums, never);
@@ -60,22 +63,22 @@ final class VectorTile {
         for (int p = 0; p < depth; p++) {
             FloatVector b0 = FloatVector.fromArray(SPECIES, b, bt + p * COLS);
             FloatVector b1 = FloatVector.fromArray(SPECIES, b, bt + p * COLS + LANES);
-            FloatVector a0 = FloatVector.broadcast(SPECIES, a[at + p]);
+            FloatVector a0 = FloatVector.broadcast(SPECIES, a[at + p + LEAD]);
             s0 = a0.fma(b0, s0);
             t0 = a0.fma(b1, t0);
-            FloatVector a1 = FloatVector.broadcast(SPECIES, a[at + p + STRIDE]);
+            FloatVector a1 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + STRIDE]);
             s1 = a1.fma(b0, s1);
             t1 = a1.fma(b1, t1);
-            FloatVector a2 = FloatVector.broadcast(SPECIES, a[at + p + 2 * STRIDE]);
+            FloatVector a2 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 2 * STRIDE]);
             s2 = a2.fma(b0, s2);
             t2 = a2.fma(b1, t2);
             if (p == stop) {
                 break;
             }
-            FloatVector a3 = FloatVector.broadcast(SPECIES, a[at + p + 3 * STRIDE]);
+            FloatVector a3 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 3 * STRIDE]);
             s3 = a3.fma(b0, s3);
             t3 = a3.fma(b1, t3);
-            FloatVector a4 = FloatVector.broadcast(SPECIES, a[at + p + 4 * STRIDE]);
+            FloatVector a4 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 4 * STRIDE]);
             s4 = a4.fma(b0, s4);
             t4 = a4.fma(b1, t4);
         }
@@ -103,40 +106,40 @@ final class VectorTile {
         for (int p = 0; p < depth; p++) {
             FloatVector b0 = FloatVector.fromArray(SPECIES, b, bt + p * COLS);
             FloatVector b1 = FloatVector.fromArray(SPECIES, b, bt + p * COLS + LANES);
-            FloatVector a0 = FloatVector.broadcast(SPECIES, a[at + p]);
+            FloatVector a0 = FloatVector.broadcast(SPECIES, a[at + p + LEAD]);
             s0 = a0.fma(b0, s0);
             t0 = a0.fma(b1, t0);
-            FloatVector a1 = FloatVector.broadcast(SPECIES, a[at + p + STRIDE]);
+            FloatVector a1 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + STRIDE]);
             s1 = a1.fma(b0, s1);
             t1 = a1.fma(b1, t1);
-            FloatVector a2 = FloatVector.broadcast(SPECIES, a[at + p + 2 * STRIDE]);
+            FloatVector a2 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 2 * STRIDE]);
             s2 = a2.fma(b0, s2);
             t2 = a2.fma(b1, t2);
-            FloatVector a3 = FloatVector.broadcast(SPECIES, a[at + p + 3 * STRIDE]);
+            FloatVector a3 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 3 * STRIDE]);
             s3 = a3.fma(b0, s3);
             t3 = a3.fma(b1, t3);
-            FloatVector a4 = FloatVector.broadcast(SPECIES, a[at + p + 4 * STRIDE]);
+            FloatVector a4 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 4 * STRIDE]);
             s4 = a4.fma(b0, s4);
             t4 = a4.fma(b1, t4);
-            FloatVector a5 = FloatVector.broadcast(SPECIES, a[at + p + 5 * STRIDE]);
+            FloatVector a5 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 5 * STRIDE]);
             s5 = a5.fma(b0, s5);
             t5 = a5.fma(b1, t5);
-            FloatVector a6 = FloatVector.broadcast(SPECIES, a[at + p + 6 * STRIDE]);
+            FloatVector a6 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 6 * STRIDE]);
             s6 = a6.fma(b0, s6);
             t6 = a6.fma(b1, t6);
-            FloatVector a7 = FloatVector.broadcast(SPECIES, a[at + p + 7 * STRIDE]);
+            FloatVector a7 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 7 * STRIDE]);
             s7 = a7.fma(b0, s7);
             t7 = a7.fma(b1, t7);
-            FloatVector a8 = FloatVector.broadcast(SPECIES, a[at + p + 8 * STRIDE]);
+            FloatVector a8 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 8 * STRIDE]);
             s8 = a8.fma(b0, s8);
             t8 = a8.fma(b1, t8);
-            FloatVector a9 = FloatVector.broadcast(SPECIES, a[at + p + 9 * STRIDE]);
+            FloatVector a9 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 9 * STRIDE]);
             s9 = a9.fma(b0, s9);
             t9 = a9.fma(b1, t9);
-            FloatVector a10 = FloatVector.broadcast(SPECIES, a[at + p + 10 * STRIDE]);
+            FloatVector a10 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 10 * STRIDE]);
             s10 = a10.fma(b0, s10);
             t10 = a10.fma(b1, t10);
-            FloatVector a11 = FloatVector.broadcast(SPECIES, a[at + p + 11 * STRIDE]);
+            FloatVector a11 = FloatVector.broadcast(SPECIES, a[at + p + LEAD + 11 * STRIDE]);
             s11 = a11.fma(b0, s11);
             t11 = a11.fma(b1, t11);
         }

@@ -12,7 +12,8 @@ class VectorTileTest {
     void tilesOfFiveAndTwelveRows() {
         Random random = new Random(1);
         for (int depth : new int[] {1, 2, 7, 64, VectorTile.DEPTH}) {
-            float[] a = numbers(random, 3 + 12 * VectorTile.STRIDE), b = numbers(random, 5 + depth * VectorTile.COLS);
+            float[] a = numbers(random, 3 + VectorTile.LEAD + 12 * VectorTile.STRIDE),
+                    b = numbers(random, 5 + depth * VectorTile.COLS);
             for (int rows : new int[] {5, 12}) {
                 float[] sums = new float[12 * VectorTile.COLS];
                 if (rows == 5) {
@@ -24,7 +25,8 @@ class VectorTileTest {
                     double expected = 0;
                     for (int p = 0; p < depth; p++) {
                         int row = i / VectorTile.COLS, col = i % VectorTile.COLS;
-                        expected += (double) a[3 + row * VectorTile.STRIDE + p] * b[5 + p * VectorTile.COLS + col];
+                        expected += (double) a[3 + VectorTile.LEAD + row * VectorTile.STRIDE + p]
+                                * b[5 + p * VectorTile.COLS + col];
                     }
                     assertThat((double) sums[i]).isCloseTo(expected, within(1e-6 * (1 + depth)));
                 }
