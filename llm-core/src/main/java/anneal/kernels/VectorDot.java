@@ -1,15 +1,17 @@
 package anneal.kernels;
 
+import static anneal.kernels.VectorCodes.BYTES;
 import static anneal.kernels.VectorCodes.FLOATS;
-import static anneal.kernels.VectorCodes.bytes;
-import static anneal.kernels.VectorCodes.floats;
-import static anneal.kernels.VectorCodes.half;
-import static anneal.kernels.VectorCodes.high;
-import static anneal.kernels.VectorCodes.low;
+import static anneal.kernels.VectorCodes.INTS;
+import static anneal.kernels.VectorCodes.SHORT;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LSHR;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorShuffle;
@@ -22,8 +24,9 @@ import jdk.incubator.vector.VectorSpecies;
  * <p>Where a block's numbers are d q + m, the sum over the block is d sum(q x) + m sum(x), and sum(x) is the same for all rows
  * ({@link #sums}).
  *
- * <p>Each loop stands in a method of its own and calls nothing but vector operations and one-line helpers, so that C2 inlines
- * all of it; a helper that it leaves out makes every vector in the loop an object.
+ * <p>The loops call vector operations and nothing else, however much a helper would shorten them: operations are always inlined,
+ * but a helper is not once C2 has reached its node limit, and then every vector in the loop becomes an object (measured on a
+ * whole model: 13 instead of 58 tokens a second).
  */
 final class VectorDot {
     private static final VectorSpecies<Float> SPECIES = VectorMath.F;
@@ -39,7 +42,6 @@ final class VectorDot {
     static boolean reads(Matrix w) {
         return switch (w) {
             case F32Matrix m -> true;
-            case F16Matrix m -> VectorCodes.FAST;
             case BF16Matrix m -> VectorCodes.FAST;
             case BlockMatrix m ->
                 VectorCodes.FAST
@@ -60,7 +62,6 @@ final class VectorDot {
                     out[j - from] = f32(m.data(), 4L * j * k, k, x);
                 }
             }
-            case F16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at) -> f16(s, at, k, x));
             case BF16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at) -> bf16(s, at, k, x));
             case BlockMatrix m -> {
                 RowDot dot = switch (m.format()) {
@@ -130,26 +131,18 @@ final class VectorDot {
         return FloatVector.fromMemorySegment(SPECIES, s, at + 4L * i, ORDER);
     }
 
-    private static float f16(byte[] s, int at, int k, float[] x) {
-        FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
-        int i = 0;
-        for (; i <= k - 16; i += 16) {
-            s0 = VectorCodes.halves(s, at + 2 * i).fma(x(x, i), s0);
-            s1 = VectorCodes.halves(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
-        }
-        float sum = sum(s0.add(s1));
-        for (; i < k; i++) {
-            sum += half(s, at + 2 * i) * x[i];
-        }
-        return sum;
-    }
-
     private static float bf16(byte[] s, int at, int k, float[] x) {
         FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0;
         int i = 0;
         for (; i <= k - 16; i += 16) {
-            s0 = VectorCodes.bfloats(s, at + 2 * i).fma(x(x, i), s0);
-            s1 = VectorCodes.bfloats(s, at + 2 * i + 16).fma(x(x, i + 8), s1);
+            IntVector c0 = (IntVector) ByteVector.fromArray(ByteVector.SPECIES_128, s, at + 2 * i)
+                    .reinterpretAsShorts()
+                    .castShape(INTS, 0);
+            IntVector c1 = (IntVector) ByteVector.fromArray(ByteVector.SPECIES_128, s, at + 2 * i + 16)
+                    .reinterpretAsShorts()
+                    .castShape(INTS, 0);
+            s0 = c0.lanewise(LSHL, 16).reinterpretAsFloats().fma(FloatVector.fromArray(FLOATS, x, i), s0);
+            s1 = c1.lanewise(LSHL, 16).reinterpretAsFloats().fma(FloatVector.fromArray(FLOATS, x, i + 8), s1);
         }
         float sum = sum(s0.add(s1));
         for (; i < k; i++) {
@@ -169,18 +162,21 @@ final class VectorDot {
         return x.add(x.rearrange(TURN1)).lane(0);
     }
 
-    private static FloatVector x(float[] x, int i) {
-        return FloatVector.fromArray(FLOATS, x, i);
-    }
-
     private static float q4(byte[] s, int at, int k, float[] x, float[] sums) {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 18) {
-            float d = half(s, at);
-            IntVector c0 = bytes(s, at + 2), c1 = bytes(s, at + 10);
-            FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
-            FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
+            float d = Float.float16ToFloat((short) SHORT.get(s, at));
+            IntVector c0 = (IntVector) ByteVector.fromArray(BYTES, s, at + 2).castShape(INTS, 0);
+            IntVector c1 = (IntVector) ByteVector.fromArray(BYTES, s, at + 10).castShape(INTS, 0);
+            FloatVector low0 = (FloatVector) c0.and(15).convertShape(I2F, FLOATS, 0),
+                    low1 = (FloatVector) c1.and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector high0 = (FloatVector) c0.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector high1 = (FloatVector) c1.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector t =
+                    low1.fma(FloatVector.fromArray(FLOATS, x, i + 8), low0.mul(FloatVector.fromArray(FLOATS, x, i)));
+            FloatVector u = high1.fma(
+                    FloatVector.fromArray(FLOATS, x, i + 24), high0.mul(FloatVector.fromArray(FLOATS, x, i + 16)));
             acc = t.add(u).fma(FloatVector.broadcast(FLOATS, d), acc);
             rest -= 8 * d * sums[i >> 5];
         }
@@ -191,11 +187,19 @@ final class VectorDot {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 32, at += 20) {
-            IntVector c0 = bytes(s, at + 4), c1 = bytes(s, at + 12);
-            FloatVector t = low(c1).fma(x(x, i + 8), low(c0).mul(x(x, i)));
-            FloatVector u = high(c1).fma(x(x, i + 24), high(c0).mul(x(x, i + 16)));
-            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
-            rest += half(s, at + 2) * sums[i >> 5];
+            float d = Float.float16ToFloat((short) SHORT.get(s, at));
+            IntVector c0 = (IntVector) ByteVector.fromArray(BYTES, s, at + 4).castShape(INTS, 0);
+            IntVector c1 = (IntVector) ByteVector.fromArray(BYTES, s, at + 12).castShape(INTS, 0);
+            FloatVector low0 = (FloatVector) c0.and(15).convertShape(I2F, FLOATS, 0),
+                    low1 = (FloatVector) c1.and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector high0 = (FloatVector) c0.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector high1 = (FloatVector) c1.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+            FloatVector t =
+                    low1.fma(FloatVector.fromArray(FLOATS, x, i + 8), low0.mul(FloatVector.fromArray(FLOATS, x, i)));
+            FloatVector u = high1.fma(
+                    FloatVector.fromArray(FLOATS, x, i + 24), high0.mul(FloatVector.fromArray(FLOATS, x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, d), acc);
+            rest += Float.float16ToFloat((short) SHORT.get(s, at + 2)) * sums[i >> 5];
         }
         return sum(acc) + rest;
     }
@@ -203,11 +207,19 @@ final class VectorDot {
     private static float q8(byte[] s, int at, int k, float[] x) {
         FloatVector acc = FloatVector.zero(FLOATS);
         for (int i = 0; i < k; i += 32, at += 34) {
-            FloatVector t = floats(bytes(s, at + 10))
-                    .fma(x(x, i + 8), floats(bytes(s, at + 2)).mul(x(x, i)));
-            FloatVector u = floats(bytes(s, at + 26))
-                    .fma(x(x, i + 24), floats(bytes(s, at + 18)).mul(x(x, i + 16)));
-            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, half(s, at)), acc);
+            IntVector c0 = (IntVector) ByteVector.fromArray(BYTES, s, at + 2).castShape(INTS, 0);
+            IntVector c1 = (IntVector) ByteVector.fromArray(BYTES, s, at + 10).castShape(INTS, 0);
+            IntVector c2 = (IntVector) ByteVector.fromArray(BYTES, s, at + 18).castShape(INTS, 0);
+            IntVector c3 = (IntVector) ByteVector.fromArray(BYTES, s, at + 26).castShape(INTS, 0);
+            FloatVector f0 = (FloatVector) c0.convertShape(I2F, FLOATS, 0);
+            FloatVector f1 = (FloatVector) c1.convertShape(I2F, FLOATS, 0);
+            FloatVector f2 = (FloatVector) c2.convertShape(I2F, FLOATS, 0);
+            FloatVector f3 = (FloatVector) c3.convertShape(I2F, FLOATS, 0);
+            FloatVector t =
+                    f1.fma(FloatVector.fromArray(FLOATS, x, i + 8), f0.mul(FloatVector.fromArray(FLOATS, x, i)));
+            FloatVector u =
+                    f3.fma(FloatVector.fromArray(FLOATS, x, i + 24), f2.mul(FloatVector.fromArray(FLOATS, x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, Float.float16ToFloat((short) SHORT.get(s, at))), acc);
         }
         return sum(acc);
     }
@@ -216,14 +228,19 @@ final class VectorDot {
         FloatVector acc = FloatVector.zero(FLOATS);
         float rest = 0;
         for (int i = 0; i < k; i += 256, at += 144) {
-            float d = half(s, at), dmin = half(s, at + 2);
+            float d = Float.float16ToFloat((short) SHORT.get(s, at)),
+                    dmin = Float.float16ToFloat((short) SHORT.get(s, at + 2));
             for (int g = 0; g < 8; g += 2) {
                 FloatVector t = FloatVector.zero(FLOATS), u = t;
                 int from = i + 32 * g;
                 for (int j = 0; j < 32; j += 8) {
-                    IntVector codes = bytes(s, at + 16 + 16 * g + j);
-                    t = low(codes).fma(x(x, from + j), t);
-                    u = high(codes).fma(x(x, from + 32 + j), u);
+                    IntVector codes = (IntVector)
+                            ByteVector.fromArray(BYTES, s, at + 16 + 16 * g + j).castShape(INTS, 0);
+                    FloatVector low = (FloatVector) codes.and(15).convertShape(I2F, FLOATS, 0);
+                    FloatVector high =
+                            (FloatVector) codes.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+                    t = low.fma(FloatVector.fromArray(FLOATS, x, from + j), t);
+                    u = high.fma(FloatVector.fromArray(FLOATS, x, from + 32 + j), u);
                 }
                 acc = t.fma(FloatVector.broadcast(FLOATS, d * VectorCodes.scale(s, at + 4, g)), acc);
                 acc = u.fma(FloatVector.broadcast(FLOATS, d * VectorCodes.scale(s, at + 4, g + 1)), acc);
@@ -235,14 +252,22 @@ final class VectorDot {
         return sum(acc) + rest;
     }
 
+    /** Half a group, eight numbers, a turn: its lower bits and upper bits are in different places, see {@link BlockFormat#Q6_K}. */
     private static float q6K(byte[] s, int at, int k, float[] x) {
         FloatVector acc = FloatVector.zero(FLOATS);
         for (int i = 0; i < k; i += 256, at += 210) {
-            float d = half(s, at + 208);
-            for (int g = 0; g < 16; g++) {
-                FloatVector t = VectorWiden.q6(s, at, g, 0).mul(x(x, i + 16 * g));
-                t = VectorWiden.q6(s, at, g, 8).fma(x(x, i + 16 * g + 8), t);
-                acc = t.fma(FloatVector.broadcast(FLOATS, d * s[at + 192 + g]), acc);
+            float d = Float.float16ToFloat((short) SHORT.get(s, at + 208));
+            for (int j = 0; j < 256; j += 8) {
+                int half = j >> 7, quarter = j >> 5 & 3, in = j & 31;
+                IntVector low = (IntVector) ByteVector.fromArray(BYTES, s, at + 64 * half + (quarter & 1) * 32 + in)
+                        .castShape(INTS, 0);
+                IntVector high = (IntVector) ByteVector.fromArray(BYTES, s, at + 128 + 32 * half + in)
+                        .castShape(INTS, 0);
+                low = low.lanewise(LSHR, (quarter >> 1) * 4).and(15);
+                high = high.lanewise(LSHR, 2 * quarter).and(3).lanewise(LSHL, 4);
+                FloatVector f = (FloatVector) low.or(high).sub(32).convertShape(I2F, FLOATS, 0);
+                FloatVector t = f.mul(FloatVector.fromArray(FLOATS, x, i + j));
+                acc = t.fma(FloatVector.broadcast(FLOATS, d * s[at + 192 + (j >> 4)]), acc);
             }
         }
         return sum(acc);

@@ -1,20 +1,24 @@
 package anneal.kernels;
 
-import static anneal.kernels.VectorCodes.bytes;
-import static anneal.kernels.VectorCodes.floats;
+import static anneal.kernels.VectorCodes.BYTES;
+import static anneal.kernels.VectorCodes.FLOATS;
+import static anneal.kernels.VectorCodes.INTS;
 import static anneal.kernels.VectorCodes.half;
-import static anneal.kernels.VectorCodes.high;
-import static anneal.kernels.VectorCodes.low;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static jdk.incubator.vector.VectorOperators.GE;
+import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LSHR;
+import static jdk.incubator.vector.VectorOperators.OR;
 
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorOperators;
 
 /**
  * {@link Matrix#widen} in vectors for the formats that models are trained and run from. Same values to the bit, since each
- * number goes through the same operations.
+ * number goes through the same operations. Why the loops have no helpers for vectors is said at {@link VectorDot}.
  */
 final class VectorWiden {
     private VectorWiden() {}
@@ -57,10 +61,22 @@ final class VectorWiden {
         return raw;
     }
 
+    /**
+     * IEEE halves. Exponent and fraction are moved to their place in a single and the exponent's bias is mended by a
+     * multiplication, which is exact and brings subnormals along; what was infinite or no number is put back.
+     */
     private static void halves(byte[] s, int count, float[] dst, int at) {
         int i = 0;
         for (; i <= count - 8; i += 8) {
-            VectorCodes.halves(s, 2 * i).intoArray(dst, at + i);
+            IntVector bits = (IntVector) ByteVector.fromArray(ByteVector.SPECIES_128, s, 2 * i)
+                    .reinterpretAsShorts()
+                    .castShape(INTS, 0);
+            IntVector magnitude = bits.and(0x7FFF);
+            FloatVector value =
+                    magnitude.lanewise(LSHL, 13).reinterpretAsFloats().mul(0x1p112f);
+            IntVector single = value.reinterpretAsInts().lanewise(OR, 0x7F800000, magnitude.compare(GE, 0x7C00));
+            IntVector sign = bits.lanewise(LSHL, 16).and(0x80000000);
+            single.or(sign).reinterpretAsFloats().intoArray(dst, at + i);
         }
         for (; i < count; i++) {
             dst[at + i] = half(s, 2 * i);
@@ -70,7 +86,10 @@ final class VectorWiden {
     private static void bfloats(byte[] s, int count, float[] dst, int at) {
         int i = 0;
         for (; i <= count - 8; i += 8) {
-            VectorCodes.bfloats(s, 2 * i).intoArray(dst, at + i);
+            IntVector bits = (IntVector) ByteVector.fromArray(ByteVector.SPECIES_128, s, 2 * i)
+                    .reinterpretAsShorts()
+                    .castShape(INTS, 0);
+            bits.lanewise(LSHL, 16).reinterpretAsFloats().intoArray(dst, at + i);
         }
         for (; i < count; i++) {
             dst[at + i] = VectorCodes.bfloat(s, 2 * i);
@@ -81,9 +100,12 @@ final class VectorWiden {
         for (int i = 0, from = 0; i < count; i += 32, from += 18) {
             float d = half(s, from);
             for (int j = 0; j < 16; j += 8) {
-                IntVector codes = bytes(s, from + 2 + j);
-                low(codes).sub(8).mul(d).intoArray(dst, at + i + j);
-                high(codes).sub(8).mul(d).intoArray(dst, at + i + j + 16);
+                IntVector codes =
+                        (IntVector) ByteVector.fromArray(BYTES, s, from + 2 + j).castShape(INTS, 0);
+                FloatVector low = (FloatVector) codes.and(15).convertShape(I2F, FLOATS, 0);
+                FloatVector high = (FloatVector) codes.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+                low.sub(8).mul(d).intoArray(dst, at + i + j);
+                high.sub(8).mul(d).intoArray(dst, at + i + j + 16);
             }
         }
     }
@@ -92,9 +114,12 @@ final class VectorWiden {
         for (int i = 0, from = 0; i < count; i += 32, from += 20) {
             float d = half(s, from), min = half(s, from + 2);
             for (int j = 0; j < 16; j += 8) {
-                IntVector codes = bytes(s, from + 4 + j);
-                low(codes).mul(d).add(min).intoArray(dst, at + i + j);
-                high(codes).mul(d).add(min).intoArray(dst, at + i + j + 16);
+                IntVector codes =
+                        (IntVector) ByteVector.fromArray(BYTES, s, from + 4 + j).castShape(INTS, 0);
+                FloatVector low = (FloatVector) codes.and(15).convertShape(I2F, FLOATS, 0);
+                FloatVector high = (FloatVector) codes.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+                low.mul(d).add(min).intoArray(dst, at + i + j);
+                high.mul(d).add(min).intoArray(dst, at + i + j + 16);
             }
         }
     }
@@ -103,7 +128,10 @@ final class VectorWiden {
         for (int i = 0, from = 0; i < count; i += 32, from += 34) {
             float d = half(s, from);
             for (int j = 0; j < 32; j += 8) {
-                floats(bytes(s, from + 2 + j)).mul(d).intoArray(dst, at + i + j);
+                IntVector codes =
+                        (IntVector) ByteVector.fromArray(BYTES, s, from + 2 + j).castShape(INTS, 0);
+                FloatVector f = (FloatVector) codes.convertShape(I2F, FLOATS, 0);
+                f.mul(d).intoArray(dst, at + i + j);
             }
         }
     }
@@ -117,33 +145,33 @@ final class VectorWiden {
                         m1 = dmin * VectorCodes.minimum(s, from + 4, g + 1);
                 int to = at + i + 32 * g;
                 for (int j = 0; j < 32; j += 8) {
-                    IntVector codes = bytes(s, from + 16 + 16 * g + j);
-                    low(codes).mul(d0).sub(m0).intoArray(dst, to + j);
-                    high(codes).mul(d1).sub(m1).intoArray(dst, to + 32 + j);
+                    IntVector codes = (IntVector) ByteVector.fromArray(BYTES, s, from + 16 + 16 * g + j)
+                            .castShape(INTS, 0);
+                    FloatVector low = (FloatVector) codes.and(15).convertShape(I2F, FLOATS, 0);
+                    FloatVector high =
+                            (FloatVector) codes.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
+                    low.mul(d0).sub(m0).intoArray(dst, to + j);
+                    high.mul(d1).sub(m1).intoArray(dst, to + 32 + j);
                 }
             }
         }
     }
 
+    /** Eight numbers a turn: their lower bits and upper bits are in different places, see {@link BlockFormat#Q6_K}. */
     private static void q6K(byte[] s, int count, float[] dst, int at) {
         for (int i = 0, from = 0; i < count; i += 256, from += 210) {
             float d = half(s, from + 208);
-            for (int g = 0; g < 16; g++) {
-                float scale = d * s[from + 192 + g];
-                int to = at + i + 16 * g;
-                q6(s, from, g, 0).mul(scale).intoArray(dst, to);
-                q6(s, from, g, 8).mul(scale).intoArray(dst, to + 8);
+            for (int j = 0; j < 256; j += 8) {
+                int half = j >> 7, quarter = j >> 5 & 3, in = j & 31;
+                IntVector low = (IntVector) ByteVector.fromArray(BYTES, s, from + 64 * half + (quarter & 1) * 32 + in)
+                        .castShape(INTS, 0);
+                IntVector high = (IntVector) ByteVector.fromArray(BYTES, s, from + 128 + 32 * half + in)
+                        .castShape(INTS, 0);
+                low = low.lanewise(LSHR, (quarter >> 1) * 4).and(15);
+                high = high.lanewise(LSHR, 2 * quarter).and(3).lanewise(LSHL, 4);
+                FloatVector f = (FloatVector) low.or(high).sub(32).convertShape(I2F, FLOATS, 0);
+                f.mul(d * s[from + 192 + (j >> 4)]).intoArray(dst, at + i + j);
             }
         }
-    }
-
-    /** Codes [j, j + 8) of group g of the Q6_K block at {@code block}, minus 32. */
-    static FloatVector q6(byte[] s, int block, int g, int j) {
-        int half = g >> 3, quarter = g >> 1 & 3, in = (g & 1) * 16 + j;
-        IntVector low = bytes(s, block + 64 * half + (quarter & 1) * 32 + in);
-        IntVector high = bytes(s, block + 128 + 32 * half + in);
-        low = low.lanewise(VectorOperators.LSHR, (quarter >> 1) * 4).and(15);
-        high = high.lanewise(VectorOperators.LSHR, 2 * quarter).and(3).lanewise(VectorOperators.LSHL, 4);
-        return floats(low.or(high).sub(32));
     }
 }
