@@ -51,7 +51,7 @@ public final class Memory {
     /** Memory for n floats with whatever was there before, of this scope; with null, memory that lives while it is reachable. */
     static MemorySegment floats(Scope owner, long n) {
         long size = Math.max(4, Math.multiplyExact(4, n));
-        return owner != null ? owner.take(size) : Arena.ofAuto().allocate(size, ALIGN);
+        return owner != null ? owner.take(size) : HugePages.allocate(Arena.ofAuto(), size, ALIGN);
     }
 
     /** The memory of one step. */
@@ -167,7 +167,7 @@ public final class Memory {
         long used = 0;
 
         Slab(long size) {
-            memory = arena.allocate(size, ALIGN);
+            memory = HugePages.allocate(arena, size, ALIGN);
         }
 
         long size() {

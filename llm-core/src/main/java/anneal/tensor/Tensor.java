@@ -86,7 +86,7 @@ public final class Tensor {
 
     /** A tensor that lives in {@code arena}, zero, and may be trained: parameters and what belongs to them. */
     public static Tensor allocate(Arena arena, Shape shape) {
-        return new Tensor(shape, Buffer.of(arena.allocate(Math.max(4, 4 * shape.size()), 64), true));
+        return new Tensor(shape, Buffer.of(HugePages.allocate(arena, Math.max(4, 4 * shape.size()), 64), true));
     }
 
     /** A tensor over floats that lie in native memory already, for example in a mapped file; not copied. */
