@@ -19,6 +19,15 @@ final class LossPlot {
     private final List<Double> validSteps = new ArrayList<>();
     private final List<Double> validLosses = new ArrayList<>();
 
+    /** A loss as metrics.jsonl has it: event "step" is training, "valid" validation. */
+    public void add(String event, long step, double loss) {
+        switch (event) {
+            case "step" -> train(step, loss);
+            case "valid" -> valid(step, loss);
+            default -> {}
+        }
+    }
+
     /** A training loss. */
     public void train(long step, double loss) {
         double before = smooth.isEmpty() ? loss : smooth.getLast();

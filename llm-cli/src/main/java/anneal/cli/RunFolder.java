@@ -1,6 +1,9 @@
 package anneal.cli;
 
 import anneal.io.Folders;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
@@ -11,7 +14,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Consumer;
@@ -139,14 +144,29 @@ final class RunFolder implements AutoCloseable {
     void log(String kind, Object record) {
         Map<String, Object> line = new LinkedHashMap<>();
         line.put("event", kind);
-        line.putAll(
-                JSON.convertValue(record, new com.fasterxml.jackson.core.type.TypeReference<Map<String, Object>>() {}));
+        line.putAll(JSON.convertValue(record, new TypeReference<Map<String, Object>>() {}));
         try {
             metrics.write(JSON.writeValueAsString(line));
             metrics.newLine();
             metrics.flush();
         } catch (IOException e) {
             throw new UncheckedIOException(dir.resolve("metrics.jsonl").toString(), e);
+        }
+    }
+
+    /** What {@link #log} has written so far, earlier runs in this folder included. */
+    List<JsonNode> logged() {
+        Path file = dir.resolve("metrics.jsonl");
+        try (Stream<String> lines = Files.lines(file)) {
+            List<JsonNode> events = new ArrayList<>();
+            for (String line : (Iterable<String>) lines::iterator) {
+                events.add(JSON.readTree(line));
+            }
+            return events;
+        } catch (JsonProcessingException e) {
+            throw new IllegalArgumentException(file + ": a line is not JSON: " + e.getOriginalMessage(), e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file.toString(), e);
         }
     }
 

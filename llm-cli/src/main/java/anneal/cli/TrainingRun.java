@@ -10,15 +10,16 @@ import anneal.train.EvalReport;
 import anneal.train.StepReport;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import picocli.CommandLine.Model.CommandSpec;
+import sun.misc.Signal;
+import sun.misc.SignalHandler;
 
 /** One training run in a folder: the plan, the samples before, the loop, the result, the plot, the samples after. */
 final class TrainingRun {
@@ -70,19 +71,24 @@ final class TrainingRun {
             Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
         List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
         List<String> before = answers(prompts);
-        boolean complete = train(parameters, data, folder, total);
-        folder.adopt(save);
-        if (!plot.isEmpty()) {
-            plot.write(
-                    folder.path().resolve("loss.png"),
-                    "Loss of " + folder.path().getFileName());
+        try (Stop stop = new Stop()) {
+            boolean complete = train(parameters, data, folder, total, stop);
+            folder.adopt(save);
+            if (!plot.isEmpty()) {
+                plot.write(
+                        folder.path().resolve("loss.png"),
+                        "Loss of " + folder.path().getFileName());
+            }
+            if (complete) {
+                show(prompts, before, answers(prompts));
+            }
+            out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
+            if (!complete) {
+                out.println("Stopped before the end; the same command with --resume goes on.");
+            }
+            out.flush();
+            return complete ? 0 : STOPPED;
         }
-        show(prompts, before, answers(prompts));
-        out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
-        if (!complete) {
-            out.println("Stopped before the end; the same command with --resume goes on.");
-        }
-        return complete ? 0 : STOPPED;
     }
 
     private long totalSteps(TrainingData data) {
@@ -108,14 +114,16 @@ final class TrainingRun {
         return (s.iters != null ? config.steps(s.iters) : config.epochs(s.epochs == null ? 1 : s.epochs)).build();
     }
 
-    private boolean train(Map<String, Tensor> parameters, TrainingData data, RunFolder folder, long total) {
+    private boolean train(Map<String, Tensor> parameters, TrainingData data, RunFolder folder, long total, Stop stop) {
         RunFlags.Steps s = flags.steps;
         lm.model().checkpointing(s.gradCheckpoint);
         try (Trainer trainer =
                 new Trainer(parameters, s.optimizer.of(s.weightDecay), config(folder, total, data.valid() != null))) {
             if (flags.output.resume) {
                 trainer.resume(folder.checkpoints());
+                drawUpTo(trainer.steps(), folder.logged());
             }
+            stop.on(trainer);
             folder.writeConfig(command);
             NextToken objective = new NextToken(lm.model(), new NllOptions(s.labelSmoothing, 0));
             if (data.valid() != null) {
@@ -124,13 +132,24 @@ final class TrainingRun {
                 plot.valid(start.step(), start.loss());
                 folder.log("valid", start);
             }
-            try (Progress progress = new Progress(out, "training", total, trainer.steps());
-                    Stop stop = new Stop(trainer)) {
+            try (Progress progress = new Progress(out, "training", total, trainer.steps())) {
                 trainer.onStep(report -> onStep(report, progress, folder));
                 trainer.onEvaluate(report -> onEvaluate(report, progress, folder));
                 return trainer.fit(data.train(), objective, data.valid());
             } catch (ArithmeticException e) {
                 throw new IllegalArgumentException(e.getMessage(), e);
+            }
+        }
+    }
+
+    /** Puts what earlier runs in this folder have logged into the plot, up to the checkpoint that this one goes on from. */
+    private void drawUpTo(long step, List<JsonNode> logged) {
+        for (JsonNode event : logged) {
+            if (event.path("step").asLong() <= step) {
+                plot.add(
+                        event.path("event").asText(),
+                        event.path("step").asLong(),
+                        event.path("loss").asDouble());
             }
         }
     }
@@ -182,33 +201,34 @@ final class TrainingRun {
         return "  " + text.strip().replace("\n", "\n  ");
     }
 
-    /** Ctrl-C: asks the trainer to finish its step and save, and keeps the JVM alive until it has. */
+    /** Ctrl-C: once, the trainer finishes its step and what there is is saved; twice, the process ends where it is. */
     private static final class Stop implements AutoCloseable {
-        private static final int PATIENCE_SECONDS = 300;
-        private final CountDownLatch finished = new CountDownLatch(1);
-        private final Thread hook;
+        private static final Signal INTERRUPT = new Signal("INT");
+        private final SignalHandler before = Signal.handle(INTERRUPT, signal -> stop());
+        private Trainer trainer;
+        private boolean asked;
 
-        Stop(Trainer trainer) {
-            hook = new Thread(() -> {
+        /** From now on there is a trainer to be stopped. */
+        synchronized void on(Trainer running) {
+            trainer = running;
+            if (asked) {
                 trainer.stop();
-                try {
-                    finished.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                }
-            });
-            Runtime.getRuntime().addShutdownHook(hook);
+            }
+        }
+
+        private synchronized void stop() {
+            if (asked) {
+                Runtime.getRuntime().halt(STOPPED);
+            }
+            asked = true;
+            if (trainer != null) {
+                trainer.stop();
+            }
         }
 
         @Override
         public void close() {
-            finished.countDown();
-            try {
-                Runtime.getRuntime().removeShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                // The JVM is going down already: the hook is what keeps it waiting.
-                assert hook.isAlive() : "shutdown without the hook";
-            }
+            Signal.handle(INTERRUPT, before);
         }
     }
 }

@@ -127,7 +127,7 @@ final class Checkpoints {
         Map<String, Object> then = run.object("config").map(),
                 now = Json.toObject(config).map();
         now.forEach((key, value) -> {
-            if (!key.equals("checkpoints") && !value.equals(then.get(key))) {
+            if (changesTheRun(key) && !value.equals(then.get(key))) {
                 LOG.warn(
                         "resume: {} was {}, is now {}: the run will not be the one it would have been",
                         key,
@@ -135,5 +135,14 @@ final class Checkpoints {
                         value);
             }
         });
+    }
+
+    /** False for what only decides when something is written, and for the length of a run whose rate does not depend on it. */
+    private boolean changesTheRun(String key) {
+        return switch (key) {
+            case "checkpoints", "logEvery", "evalEvery", "saveEvery", "keepLast" -> false;
+            case "steps", "epochs" -> !(config.schedule() instanceof Schedule.Constant);
+            default -> true;
+        };
     }
 }

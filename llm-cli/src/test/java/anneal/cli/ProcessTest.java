@@ -1,0 +1,140 @@
+package anneal.cli;
+
+import static anneal.cli.Cli.ok;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import anneal.TinyModel;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What only a process of its own can show: signals and limits of the system. */
+@DisabledOnOs(OS.WINDOWS)
+class ProcessTest {
+    private static final Duration PATIENCE = Duration.ofMinutes(2);
+
+    @TempDir
+    private Path dir;
+
+    /** The command in a JVM of its own, started by a shell line that holds {@code $@} where the command goes. */
+    private Process start(String shell, Object... args) throws IOException {
+        List<String> command = new ArrayList<>(List.of("sh", "-c", shell, "sh"));
+        command.addAll(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules",
+                "jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:-UsePerfData",
+                "-cp",
+                System.getProperty("java.class.path"),
+                "anneal.cli.Main"));
+        Stream.of(args).map(Object::toString).forEach(command::add);
+        return new ProcessBuilder(command)
+                .redirectOutput(dir.resolve("out").toFile())
+                .redirectError(dir.resolve("err").toFile())
+                .start();
+    }
+
+    private String text(String file) throws IOException {
+        return Files.readString(dir.resolve(file));
+    }
+
+    private static int finish(Process process) throws InterruptedException {
+        assertThat(process.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS))
+                .as("still running")
+                .isTrue();
+        return process.exitValue();
+    }
+
+    private static Object[] sft(Path model, Path data, Path out, int steps) {
+        return new Object[] {
+            "sft",
+            "--model",
+            model,
+            "--data",
+            data,
+            "--output",
+            out,
+            "--iters",
+            steps,
+            "--batch-size",
+            1,
+            "--lora-rank",
+            2,
+            "--lr-scheduler",
+            "constant",
+            "--save-every",
+            1000,
+            "--steps-per-report",
+            1,
+            "--steps-per-eval",
+            0,
+            "--max-seq-length",
+            64
+        };
+    }
+
+    @Test
+    void ctrlCFinishesTheStepAndSavesAndTheRunGoesOn() throws Exception {
+        Path model = TinyModel.write(dir.resolve("model")), run = dir.resolve("run");
+        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
+        Process process = start("exec \"$@\"", sft(model, data, run, 1_000_000));
+        Instant deadline = Instant.now().plus(PATIENCE);
+        Path metrics = run.resolve("metrics.jsonl");
+        while (process.isAlive() && !(Files.exists(metrics) && Files.size(metrics) > 1000)) {
+            assertThat(Instant.now()).isBefore(deadline);
+            Thread.sleep(20);
+        }
+        new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
+        assertThat(finish(process)).as(text("err")).isEqualTo(130);
+        assertThat(text("out")).contains("Stopped before the end; the same command with --resume goes on.");
+        assertThat(run).isDirectoryContaining("glob:**/adapter_model.safetensors");
+        assertThat(Files.readAllBytes(run.resolve("loss.png"))).startsWith(0x89, 'P', 'N', 'G');
+
+        long made = lastStep(metrics);
+        Object[] more = Stream.concat(Stream.of(sft(model, data, run, (int) made + 2)), Stream.of("--resume"))
+                .toArray();
+        Cli resumed = ok(more);
+        assertThat(resumed.out()).contains("step " + (made + 2) + "/" + (made + 2));
+        assertThat(lastStep(metrics)).isEqualTo(made + 2);
+    }
+
+    private static long lastStep(Path metrics) throws IOException {
+        long last = 0;
+        for (String line : Files.readAllLines(metrics)) {
+            last = Math.max(last, new ObjectMapper().readTree(line).get("step").asLong());
+        }
+        return last;
+    }
+
+    @Test
+    void aFullDiskIsOneSentenceAndLeavesNothingHalfWritten() throws Exception {
+        Path model = TinyModel.write(dir.resolve("model")), out = dir.resolve("merged"), run = dir.resolve("run");
+        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
+        ok(sft(model, data, run, 1));
+        // no file may grow beyond 4 KB: to a program that looks as a disk does that has filled up
+        Process process =
+                start("ulimit -f 8; exec \"$@\"", "merge", "--model", model, "--adapter", run, "--output", out);
+        assertThat(finish(process)).as(text("out")).isEqualTo(2);
+        assertThat(text("err").lines().filter(l -> l.startsWith("anneal: ")))
+                .singleElement()
+                .asString()
+                .contains("merged", "File too large");
+        assertThat(text("err")).doesNotContain("\tat ");
+        try (Stream<Path> left = Files.list(dir)) {
+            assertThat(left.map(p -> p.getFileName().toString()))
+                    .containsExactlyInAnyOrder("model", "train.jsonl", "run", "out", "err");
+        }
+    }
+}
