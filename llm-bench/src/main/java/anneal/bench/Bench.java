@@ -1,6 +1,8 @@
 package anneal.bench;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -59,6 +61,20 @@ public final class Bench {
                 case "tokenize" -> TextCases.tokenize(report, options);
                 default -> throw new AssertionError(name);
             }
+        }
+    }
+
+    /**
+     * Runs the JMH benchmarks whose names match: {@link ProductBenchmark}, {@link OpBenchmark}. Each runs in a JVM of its own, with
+     * the flags of this one.
+     *
+     * @param arguments what JMH's own command line takes: regular expressions of names, then options such as {@code -p rows=1}
+     */
+    public static void jmh(List<String> arguments) {
+        try {
+            org.openjdk.jmh.Main.main(arguments.toArray(String[]::new));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 }

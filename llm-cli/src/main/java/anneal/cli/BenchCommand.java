@@ -20,7 +20,8 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal bench gemm attention",
-            "  anneal bench smollm-lora --model model.gguf --threads 2"
+            "  anneal bench smollm-lora --model model.gguf --threads 2",
+            "  anneal bench --jmh -- ProductBenchmark.forward -p rows=1 -p format=Q4_1"
         })
 final class BenchCommand implements Callable<Integer> {
     @Parameters(
@@ -51,11 +52,20 @@ final class BenchCommand implements Callable<Integer> {
             description = "Time for each measurement (default: ${DEFAULT-VALUE}).")
     double budget = 25;
 
+    @Option(
+            names = "--jmh",
+            description = "CASE is a name of a JMH benchmark and what follows are JMH's options, after --.")
+    boolean jmh;
+
     @Spec
     CommandSpec spec;
 
     @Override
     public Integer call() {
+        if (jmh) {
+            Bench.jmh(cases);
+            return 0;
+        }
         ModelFlags.useThreads(threads);
         Bench.run(spec.commandLine().getOut(), cases, new Bench.Options(model, data, budget));
         return 0;

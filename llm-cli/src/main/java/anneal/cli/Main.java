@@ -46,6 +46,9 @@ public final class Main {
 
     /** Runs and exits. */
     public static void main(String[] args) {
+        if (List.of(args).contains("--verbose")) {
+            System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "info"); // see simplelogger.properties
+        }
         System.exit(run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), args));
     }
 
