@@ -13,11 +13,16 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** The losses of a run as a picture: each step, its running mean, and validation. */
 final class LossPlot {
+    /** What a loss counts in the running mean compared with the one after it. */
+    private static final double KEPT = 0.9;
+
     private final List<Double> steps = new ArrayList<>();
     private final List<Double> losses = new ArrayList<>();
     private final List<Double> smooth = new ArrayList<>();
     private final List<Double> validSteps = new ArrayList<>();
     private final List<Double> validLosses = new ArrayList<>();
+    private double sum = 0;
+    private double weight = 0;
 
     /** A loss as metrics.jsonl has it: event "step" is training, "valid" validation. */
     public void add(String event, long step, double loss) {
@@ -30,10 +35,11 @@ final class LossPlot {
 
     /** A training loss. */
     public void train(long step, double loss) {
-        double before = smooth.isEmpty() ? loss : smooth.getLast();
         steps.add((double) step);
         losses.add(loss);
-        smooth.add(0.9 * before + 0.1 * loss);
+        sum = KEPT * sum + loss;
+        weight = KEPT * weight + 1;
+        smooth.add(sum / weight);
     }
 
     /** A validation loss. */
@@ -56,7 +62,10 @@ final class LossPlot {
                 .xAxisTitle("step")
                 .yAxisTitle("loss per token")
                 .build();
-        chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE).setMarkerSize(6);
+        chart.getStyler()
+                .setLegendPosition(Styler.LegendPosition.OutsideS)
+                .setLegendLayout(Styler.LegendLayout.Horizontal)
+                .setMarkerSize(6);
         chart.getStyler().setYAxisDecimalPattern("0.00").setXAxisDecimalPattern("0");
         chart.addSeries("training", steps, losses).setMarker(SeriesMarkers.NONE).setLineWidth(0.6f);
         chart.addSeries("training, running mean", steps, smooth).setMarker(SeriesMarkers.NONE);

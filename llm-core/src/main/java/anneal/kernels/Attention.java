@@ -44,6 +44,34 @@ public record Attention(
         float dropout,
         long seed) {
 
+    /** Rejects sizes, masks and slopes that do not fit one another. */
+    public Attention {
+        require(batch >= 0 && queryLen >= 0 && keyLen >= 0 && headDim > 0, "a size is negative, or headDim zero");
+        require(kvHeads > 0 && heads % kvHeads == 0, "%d heads are no multiple of %d key heads", heads, kvHeads);
+        require(keyLen <= capacity, "%d keys are more than the %d rows there are", keyLen, capacity);
+        require(window >= 0, "window %d is negative", window);
+        require(softcap >= 0, "softcap %s is negative", softcap);
+        require(dropout >= 0 && dropout < 1, "dropout %s must be in [0, 1)", dropout);
+        require((querySegments == null) == (keySegments == null), "queries and keys need segments both or neither");
+        if (querySegments != null) {
+            requireLength("query segments", querySegments.length, (long) batch * queryLen);
+            requireLength("key segments", keySegments.length, (long) batch * keyLen);
+        }
+        if (slopes != null) {
+            requireLength("slopes", slopes.length, heads);
+        }
+    }
+
+    private static void require(boolean holds, String otherwise, Object... values) {
+        if (!holds) {
+            throw new IllegalArgumentException("attention: " + otherwise.formatted(values));
+        }
+    }
+
+    private static void requireLength(String name, int length, long expected) {
+        require(length == expected, "%d %s instead of %d", length, name, expected);
+    }
+
     /** Plain causal attention of a sequence with itself. */
     public static Attention causal(int batch, int length, int heads, int kvHeads, int headDim) {
         return new Attention(

@@ -99,11 +99,14 @@ final class VectorDot {
     /** sum(x) of each 32 floats. */
     static void sums(float[] x, int k, float[] sums) {
         for (int b = 0; b < k / 32; b++) {
-            float sum = 0;
-            for (int i = 0; i < 32; i++) {
-                sum += x[32 * b + i];
+            float s0 = 0, s1 = 0, s2 = 0, s3 = 0; // four, since one would wait for the addition before it
+            for (int i = 32 * b; i < 32 * b + 32; i += 4) {
+                s0 += x[i];
+                s1 += x[i + 1];
+                s2 += x[i + 2];
+                s3 += x[i + 3];
             }
-            sums[b] = sum;
+            sums[b] = s0 + s1 + (s2 + s3);
         }
     }
 
