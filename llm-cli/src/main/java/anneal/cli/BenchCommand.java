@@ -19,7 +19,6 @@ import picocli.CommandLine.Spec;
         footer = {
             "",
             "Examples:",
-            "  anneal bench gemm attention",
             "  anneal bench smollm-lora --model model.gguf --threads 2",
             "  anneal bench --jmh -- ProductBenchmark.forward -p rows=1 -p format=Q4_1"
         })
