@@ -78,6 +78,7 @@ class ArchitectureTest {
         all = new ClassFileImporter()
                 .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
                 .withImportOption(location -> !location.contains("-tests.jar"))
+                .withImportOption(location -> !location.contains("/jmh_generated/"))
                 .importPackages(ROOT);
     }
 
@@ -146,6 +147,8 @@ class ArchitectureTest {
     void typesAreAbstractOrFinal() {
         classes()
                 .that(DescribedPredicate.describe("are named", c -> !c.isAnonymousClass() && !c.isEnum()))
+                .and()
+                .areNotAnnotatedWith("org.openjdk.jmh.annotations.State") // JMH generates subclasses of its benchmarks
                 .should(new ArchCondition<>("be interfaces, abstract, records, enums or final") {
                     @Override
                     public void check(JavaClass c, ConditionEvents events) {
