@@ -154,17 +154,19 @@ final class RunFolder implements AutoCloseable {
         }
     }
 
-    /** What {@link #log} has written so far, earlier runs in this folder included. */
+    /** What {@link #log} has written so far, earlier runs in this folder included; a line that a crash cut short is left out. */
     List<JsonNode> logged() {
         Path file = dir.resolve("metrics.jsonl");
-        try (Stream<String> lines = Files.lines(file)) {
-            List<JsonNode> events = new ArrayList<>();
-            for (String line : (Iterable<String>) lines::iterator) {
-                events.add(JSON.readTree(line));
+        List<JsonNode> events = new ArrayList<>();
+        try {
+            for (String line : Files.readAllLines(file)) {
+                try {
+                    events.add(JSON.readTree(line));
+                } catch (JsonProcessingException e) {
+                    continue; // the lines are for looking at: no reason not to go on training
+                }
             }
             return events;
-        } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException(file + ": a line is not JSON: " + e.getOriginalMessage(), e);
         } catch (IOException e) {
             throw new UncheckedIOException(file.toString(), e);
         }

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
@@ -23,7 +24,6 @@ import sun.misc.SignalHandler;
 
 /** One training run in a folder: the plan, the samples before, the loop, the result, the plot, the samples after. */
 final class TrainingRun {
-    private static final int STOPPED = 130;
     private static final int SAMPLE_TOKENS = 48;
 
     private final CommandSpec command;
@@ -71,24 +71,24 @@ final class TrainingRun {
             Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
         List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
         List<String> before = answers(prompts);
+        int code;
         try (Stop stop = new Stop()) {
-            boolean complete = train(parameters, data, folder, total, stop);
+            code = train(parameters, data, folder, total, stop) ? 0 : stop.code();
             folder.adopt(save);
             if (!plot.isEmpty()) {
                 plot.write(
                         folder.path().resolve("loss.png"),
                         "Loss of " + folder.path().getFileName());
             }
-            if (complete) {
-                show(prompts, before, answers(prompts));
-            }
-            out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
-            if (!complete) {
-                out.println("Stopped before the end; the same command with --resume goes on.");
-            }
-            out.flush();
-            return complete ? 0 : STOPPED;
         }
+        if (code == 0) {
+            show(prompts, before, answers(prompts));
+        }
+        out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
+        if (code != 0) {
+            out.println("Stopped before the end; the same command with --resume goes on.");
+        }
+        return code;
     }
 
     private long totalSteps(TrainingData data) {
@@ -201,34 +201,48 @@ final class TrainingRun {
         return "  " + text.strip().replace("\n", "\n  ");
     }
 
-    /** Ctrl-C: once, the trainer finishes its step and what there is is saved; twice, the process ends where it is. */
+    /**
+     * Ctrl-C, a polite kill, a closed terminal: once, the trainer finishes its step and what there is is saved; twice, the process
+     * ends where it is. Signals, not a shutdown hook: pictures cannot be drawn while the JVM goes down.
+     */
     private static final class Stop implements AutoCloseable {
-        private static final Signal INTERRUPT = new Signal("INT");
-        private final SignalHandler before = Signal.handle(INTERRUPT, signal -> stop());
+        private final Map<Signal, SignalHandler> before = new HashMap<>();
         private Trainer trainer;
-        private boolean asked;
+        private Signal asked;
+
+        Stop() {
+            for (String name : List.of("INT", "TERM", "HUP")) {
+                Signal signal = new Signal(name);
+                before.put(signal, Signal.handle(signal, this::stop));
+            }
+        }
 
         /** From now on there is a trainer to be stopped. */
         synchronized void on(Trainer running) {
             trainer = running;
-            if (asked) {
+            if (asked != null) {
                 trainer.stop();
             }
         }
 
-        private synchronized void stop() {
-            if (asked) {
-                Runtime.getRuntime().halt(STOPPED);
+        private synchronized void stop(Signal signal) {
+            if (asked != null) {
+                Runtime.getRuntime().halt(code());
             }
-            asked = true;
+            asked = signal;
             if (trainer != null) {
                 trainer.stop();
             }
         }
 
+        /** What a process that a signal ended exits with: 130 for Ctrl-C. */
+        synchronized int code() {
+            return 128 + asked.getNumber();
+        }
+
         @Override
         public void close() {
-            Signal.handle(INTERRUPT, before);
+            before.forEach(Signal::handle);
         }
     }
 }

@@ -53,24 +53,7 @@ class BadInputTest {
     }
 
     private List<Object> sft(Path model, Path data, Object... more) {
-        return with(
-                List.of(
-                        "sft",
-                        "--model",
-                        model,
-                        "--data",
-                        data,
-                        "--output",
-                        dir.resolve("out"),
-                        "--iters",
-                        4,
-                        "--batch-size",
-                        2,
-                        "--max-seq-length",
-                        64,
-                        "--lora-rank",
-                        2),
-                more);
+        return with(Cli.sft(model, data, dir.resolve("out"), 4), more);
     }
 
     private Path copy() throws IOException {

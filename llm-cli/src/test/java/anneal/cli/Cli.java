@@ -41,6 +41,26 @@ record Cli(int code, String out, String err) {
         return run.err;
     }
 
+    /** A small LoRA run on the tiny model. */
+    static List<Object> sft(Path model, Path data, Path output, int steps) {
+        return List.of(
+                "sft",
+                "--model",
+                model,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--iters",
+                steps,
+                "--batch-size",
+                2,
+                "--max-seq-length",
+                64,
+                "--lora-rank",
+                2);
+    }
+
     /** The same arguments with more behind; a flag with a value that is there already is replaced. */
     static List<Object> with(List<?> args, Object... more) {
         List<Object> all = new ArrayList<>(args);

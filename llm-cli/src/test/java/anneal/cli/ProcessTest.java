@@ -1,6 +1,7 @@
 package anneal.cli;
 
 import static anneal.cli.Cli.ok;
+import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.TinyModel;
@@ -18,6 +19,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What only a process of its own can show: signals and limits of the system. */
 @DisabledOnOs(OS.WINDOWS)
@@ -57,36 +60,25 @@ class ProcessTest {
         return process.exitValue();
     }
 
-    private static Object[] sft(Path model, Path data, Path out, int steps) {
-        return new Object[] {
-            "sft",
-            "--model",
-            model,
-            "--data",
-            data,
-            "--output",
-            out,
-            "--iters",
-            steps,
-            "--batch-size",
-            1,
-            "--lora-rank",
-            2,
-            "--lr-scheduler",
-            "constant",
-            "--save-every",
-            1000,
-            "--steps-per-report",
-            1,
-            "--steps-per-eval",
-            0,
-            "--max-seq-length",
-            64
-        };
+    private static Object[] sft(Path model, Path data, Path out, int steps, Object... more) {
+        List<Object> rare = with(
+                Cli.sft(model, data, out, steps),
+                "--batch-size",
+                1,
+                "--lr-scheduler",
+                "constant",
+                "--save-every",
+                1000,
+                "--steps-per-report",
+                1,
+                "--steps-per-eval",
+                0);
+        return with(rare, more).toArray();
     }
 
-    @Test
-    void ctrlCFinishesTheStepAndSavesAndTheRunGoesOn() throws Exception {
+    @ParameterizedTest
+    @CsvSource({"INT, 130", "TERM, 143", "HUP, 129"})
+    void aSignalFinishesTheStepAndSavesAndTheRunGoesOn(String signal, int code) throws Exception {
         Path model = TinyModel.write(dir.resolve("model")), run = dir.resolve("run");
         Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
         Process process = start("exec \"$@\"", sft(model, data, run, 1_000_000));
@@ -96,16 +88,16 @@ class ProcessTest {
             assertThat(Instant.now()).isBefore(deadline);
             Thread.sleep(20);
         }
-        new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
-        assertThat(finish(process)).as(text("err")).isEqualTo(130);
+        new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid()))
+                .start()
+                .waitFor();
+        assertThat(finish(process)).as(text("err")).isEqualTo(code);
         assertThat(text("out")).contains("Stopped before the end; the same command with --resume goes on.");
         assertThat(run).isDirectoryContaining("glob:**/adapter_model.safetensors");
         assertThat(Files.readAllBytes(run.resolve("loss.png"))).startsWith(0x89, 'P', 'N', 'G');
 
         long made = lastStep(metrics);
-        Object[] more = Stream.concat(Stream.of(sft(model, data, run, (int) made + 2)), Stream.of("--resume"))
-                .toArray();
-        Cli resumed = ok(more);
+        Cli resumed = ok(sft(model, data, run, (int) made + 2, "--resume"));
         assertThat(resumed.out()).contains("step " + (made + 2) + "/" + (made + 2));
         assertThat(lastStep(metrics)).isEqualTo(made + 2);
     }

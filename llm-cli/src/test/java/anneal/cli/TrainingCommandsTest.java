@@ -12,6 +12,7 @@ import anneal.io.Json;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -34,24 +35,7 @@ class TrainingCommandsTest {
     }
 
     private List<Object> sft(Path output, int steps) {
-        return List.of(
-                "sft",
-                "--model",
-                model,
-                "--data",
-                data,
-                "--output",
-                output,
-                "--iters",
-                steps,
-                "--batch-size",
-                2,
-                "--max-seq-length",
-                64,
-                "--lora-rank",
-                2,
-                "--learning-rate",
-                0.01);
+        return with(Cli.sft(model, data, output, steps), "--learning-rate", 0.01);
     }
 
     private static byte[] bytes(Path file) throws IOException {
@@ -93,6 +77,16 @@ class TrainingCommandsTest {
         assertThat(bytes(parts.resolve("adapter_model.safetensors")))
                 .isEqualTo(bytes(whole.resolve("adapter_model.safetensors")));
         assertThat(bytes(parts.resolve("adapter_config.json"))).isEqualTo(bytes(whole.resolve("adapter_config.json")));
+    }
+
+    @Test
+    void aLineOfMetricsThatWasCutShortDoesNotKeepARunFromGoingOn() throws IOException {
+        Path out = dir.resolve("cut");
+        ok(with(sft(out, 2), "--lr-scheduler", "constant").toArray());
+        Files.writeString(out.resolve("metrics.jsonl"), "{\"event\":\"st", StandardOpenOption.APPEND);
+        Cli resumed =
+                ok(with(sft(out, 3), "--lr-scheduler", "constant", "--resume").toArray());
+        assertThat(resumed.out()).contains("step 3/3");
     }
 
     @Test

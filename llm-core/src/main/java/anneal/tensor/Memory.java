@@ -18,7 +18,8 @@ import java.util.Map;
  * <p>With {@code -Danneal.memory.check=true} each scope is a real {@link Arena}: use after close throws, and memory that was not
  * written yet, or was given back, reads as NaN.
  *
- * <p>The JVM counts this memory against {@code -XX:MaxDirectMemorySize}, which is as large as the heap's {@code -Xmx} unless set.
+ * <p>Except for {@link HugePages}, the JVM counts this memory against {@code -XX:MaxDirectMemorySize}, which is as large as the
+ * heap's {@code -Xmx} unless set.
  */
 public final class Memory {
     private static final boolean CHECK = Boolean.getBoolean("anneal.memory.check");
