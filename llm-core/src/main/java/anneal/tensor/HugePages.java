@@ -14,9 +14,8 @@ import java.lang.invoke.MethodHandle;
  * Native memory that the system is asked to back with pages of 2 MB instead of 4 KB.
  *
  * <p>A product reads and writes rows that are kilobytes apart, so with small pages nearly every row needs another address
- * translation, and those do not fit the processor's tables (measured: a tenth of all products' time, a quarter of those with
- * 49,152 columns). Fresh memory is mapped, not allocated, because {@link Arena#allocate} writes zeros before anybody could ask
- * for large pages.
+ * translation, and those do not fit the processor's tables (figures are in docs/log.md). Fresh memory is mapped, not allocated,
+ * because {@link Arena#allocate} writes zeros before anybody could ask for large pages.
  *
  * <p>Only on Linux, for pieces of 2 MB and more, and where native access is allowed; everything else comes from the arena. See
  * madvise(2), MADV_HUGEPAGE.
