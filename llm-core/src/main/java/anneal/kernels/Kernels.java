@@ -33,6 +33,23 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, BlasKernel
     /** y[m, K] = alpha x[m, N] w (+ y if {@code add}), w [N, K]: the gradient of a linear layer's input. */
     void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add);
 
+    /**
+     * y[m, N] = x[m, K] wT + u[m, R] vT (+ y if {@code add}), w [N, K], v [N, R]: a linear layer with an addition of low rank.
+     *
+     * <p>As one product it reads and writes y once; the thin product alone would be all waiting for memory.
+     */
+    default void matmulTPlus(
+            MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        matmulT(y, x, w, m, 1, add);
+        matmulT(y, u, v, m, 1, true);
+    }
+
+    /** y[m, K] = x[m, N] w + u[m, R] v (+ y if {@code add}), w [N, K], v [R, K]: its input's gradient. */
+    default void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        matmul(y, x, w, m, 1, add);
+        matmul(y, u, v, m, 1, true);
+    }
+
     /** y[n, k] = alpha aT b (+ y if {@code add}), a [m, n], b [m, k]: the gradient of a linear layer's weight. */
     void matmulTN(MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add);
 

@@ -28,54 +28,131 @@ final class VectorGemm {
         void pack(float[] a, int at, int row, int rows, int from, int depth);
     }
 
-    /** Packs columns [col, col + cols), depths [from, from + depth) of the right operand as strips. */
+    /**
+     * Packs columns [col, col + cols), depths [from, from + depth) of the right operand as strips: the first one at {@code at},
+     * the others {@code apart} floats from each other.
+     */
     private interface Right {
-        void pack(float[] strips, int col, int cols, int from, int depth);
+        void pack(float[] strips, int at, int apart, int col, int cols, int from, int depth);
     }
 
     /** Where the product goes: rows, cols and depth of it, and what to do with the sums. */
     private record Product(MemorySegment y, int rows, int cols, int depth, float alpha, boolean add) {}
 
     static void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        if (w instanceof TransposedMatrix t) {
-            matmul(y, x, t.stored(), m, alpha, add);
-            return;
-        }
-        int n = w.rows(), k = w.cols();
-        if (m <= VectorGemv.ROWS) {
+        if (m > VectorGemv.ROWS) {
+            run(
+                    new Product(y, m, w.rows(), w.cols(), alpha, add),
+                    rows(x, w.cols()),
+                    across(w),
+                    depthUnit(w),
+                    colUnit(w));
+        } else if (w instanceof TransposedMatrix t) {
+            VectorGemv.matmul(y, x, t.stored(), m, alpha, add);
+        } else {
             VectorGemv.matmulT(y, x, w, m, alpha, add);
-            return;
         }
-        Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, k, row, rows, from, depth);
-        Right right = (strips, col, cols, from, depth) -> {
-            for (int c = 0; c < cols; c += COLS) {
-                VectorPack.stripOfRows(strips, c * depth, w, col + c, from, depth);
-            }
-        };
-        run(new Product(y, m, n, k, alpha, add), left, right, w.block(), 1);
     }
 
     static void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        if (w instanceof TransposedMatrix t) {
-            matmulT(y, x, t.stored(), m, alpha, add);
-            return;
-        }
-        int n = w.rows(), k = w.cols();
+        matmulT(y, x, turned(w), m, alpha, add);
+    }
+
+    /** y = x wT + u vT (+ y): one product whose depth is that of x and then that of u. */
+    static void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
         if (m <= VectorGemv.ROWS) {
-            VectorGemv.matmul(y, x, w, m, alpha, add);
+            matmulT(y, x, w, m, 1, add);
+            matmulT(y, u, v, m, 1, true);
             return;
         }
-        Left left = (a, at, row, rows, from, depth) -> VectorPack.rows(a, at, x, n, row, rows, from, depth);
-        Right right = (strips, col, cols, from, depth) -> VectorPack.stripsOfColumns(strips, w, col, cols, from, depth);
-        run(new Product(y, m, k, n, alpha, add), left, right, 1, w.block());
+        int k = w.cols(), r = v.cols();
+        Left left = joined(rows(x, k), k, rows(u, r));
+        Right right = joined(across(w), k, across(v));
+        run(new Product(y, m, w.rows(), k + r, 1, add), left, right, depthUnit(w), colUnit(w));
+    }
+
+    static void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        matmulTPlus(y, x, turned(w), u, turned(v), m, add);
+    }
+
+    private static Matrix turned(Matrix w) {
+        return w instanceof TransposedMatrix t ? t.stored() : new TransposedMatrix(w);
     }
 
     static void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
+        if (k < n && k <= 2 * COLS) {
+            MemorySegment yT = VectorScratch.mine().result(4L * n * k);
+            matmulTN(yT, b, a, k, n, m, alpha, false);
+            VectorPack.putTransposed(y, yT, k, n, add);
+            return;
+        }
         Matrix w = new F32Matrix(b, m, k);
-        Left left = (to, at, row, rows, from, depth) -> VectorPack.columns(to, at, a, n, row, rows, from, depth);
-        Right right = (strips, col, cols, from, depth) -> VectorPack.stripsOfColumns(strips, w, col, cols, from, depth);
-        run(new Product(y, n, k, m, alpha, add), left, right, 1, 1);
+        run(new Product(y, n, k, m, alpha, add), columns(a, n), down(w), 1, 1);
+    }
+
+    /** The rows of x [.., width]. */
+    private static Left rows(MemorySegment x, int width) {
+        return (to, at, row, rows, from, depth) -> VectorPack.rows(to, at, x, width, row, rows, from, depth);
+    }
+
+    /** The columns of x [.., width]. */
+    private static Left columns(MemorySegment x, int width) {
+        return (to, at, row, rows, from, depth) -> VectorPack.columns(to, at, x, width, row, rows, from, depth);
+    }
+
+    /** wT: a row of w is a column of the operand. */
+    private static Right across(Matrix w) {
+        if (w instanceof TransposedMatrix t) {
+            return down(t.stored());
+        }
+        return (strips, at, apart, col, cols, from, depth) -> {
+            for (int c = 0; c < cols; c += COLS) {
+                VectorPack.stripOfRows(strips, at + c / COLS * apart, w, col + c, from, depth);
+            }
+        };
+    }
+
+    /** w itself. */
+    private static Right down(Matrix w) {
+        return (strips, at, apart, col, cols, from, depth) ->
+                VectorPack.stripsOfColumns(strips, at, apart, w, col, cols, from, depth);
+    }
+
+    /** Two left operands side by side: the depth of the first is k. */
+    private static Left joined(Left first, int k, Left second) {
+        return (a, at, row, rows, from, depth) -> {
+            int head = Math.clamp(k - from, 0, depth);
+            if (head > 0) {
+                first.pack(a, at, row, rows, from, head);
+            }
+            if (head < depth) {
+                second.pack(a, at + head, row, rows, from + head - k, depth - head);
+            }
+        };
+    }
+
+    /** Two right operands, one above the other: the depth of the first is k. */
+    private static Right joined(Right first, int k, Right second) {
+        return (strips, at, apart, col, cols, from, depth) -> {
+            int head = Math.clamp(k - from, 0, depth);
+            if (head > 0) {
+                first.pack(strips, at, apart, col, cols, from, head);
+            }
+            if (head < depth) {
+                second.pack(strips, at + head * COLS, apart, col, cols, from + head - k, depth - head);
+            }
+        };
+    }
+
+    /** Depths of x wT that can only be widened together. */
+    private static int depthUnit(Matrix w) {
+        return w instanceof TransposedMatrix ? 1 : w.block();
+    }
+
+    /** Columns of x wT that can only be widened together. */
+    private static int colUnit(Matrix w) {
+        return w instanceof TransposedMatrix t ? t.stored().block() : 1;
     }
 
     /**
@@ -125,20 +202,24 @@ final class VectorGemm {
             int row = t / blocks * partRows, rows = Math.min(partRows, b.rows - row);
             int col = (int) ((long) units * (t % blocks) / blocks) * unit;
             int end = Math.min(s.cols, (int) ((long) units * (t % blocks + 1) / blocks) * unit);
-            VectorScratch scratch = VectorScratch.mine();
-            float[] strips = scratch.strips(roundUp(end - col, COLS) * b.depth);
-            right.pack(strips, col, end - col, b.from, b.depth);
-            boolean add = s.add || b.from > 0;
-            for (int r = row; r < row + rows; r += ROWS) {
-                int high = Math.min(ROWS, row + rows - r);
-                for (int c = col; c < end; c += COLS) {
-                    VectorTile.multiply(
-                            shared, r * VectorTile.STRIDE, strips, (c - col) * b.depth, b.depth, scratch.sums);
-                    long at = (long) (b.row + r) * s.cols + c;
-                    VectorTile.put(s.y, at, s.cols, high, Math.min(COLS, end - c), scratch.sums, s.alpha, add);
-                }
-            }
+            float[] strips = VectorScratch.mine().strips(roundUp(end - col, COLS) * b.depth);
+            right.pack(strips, 0, b.depth * COLS, col, end - col, b.from, b.depth);
+            tiles(s, shared, strips, new Block(b.row + row, rows, b.from, b.depth), row, col, end);
         });
+    }
+
+    /** The rows of b, packed from row {@code at} on, times the packed columns [col, end). */
+    private static void tiles(Product s, float[] shared, float[] strips, Block b, int at, int col, int end) {
+        float[] sums = VectorScratch.mine().sums;
+        boolean add = s.add || b.from > 0;
+        for (int r = 0; r < b.rows; r += ROWS) {
+            int high = Math.min(ROWS, b.rows - r);
+            for (int c = col; c < end; c += COLS) {
+                VectorTile.multiply(shared, (at + r) * VectorTile.STRIDE, strips, (c - col) * b.depth, b.depth, sums);
+                long to = (long) (b.row + r) * s.cols + c;
+                VectorTile.put(s.y, to, s.cols, high, Math.min(COLS, end - c), sums, s.alpha, add);
+            }
+        }
     }
 
     static int ceil(int n, int unit) {

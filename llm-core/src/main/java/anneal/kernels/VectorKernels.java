@@ -30,6 +30,16 @@ public final class VectorKernels implements Kernels {
     }
 
     @Override
+    public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        VectorGemm.matmulTPlus(y, x, w, u, v, m, add);
+    }
+
+    @Override
+    public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        VectorGemm.matmulPlus(y, x, w, u, v, m, add);
+    }
+
+    @Override
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
         VectorGemm.matmulTN(y, a, b, n, k, m, alpha, add);

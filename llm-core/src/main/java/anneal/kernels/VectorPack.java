@@ -71,16 +71,18 @@ final class VectorPack {
     }
 
     /**
-     * Columns [col, col + cols) of w as strips, one after the other; depths are rows [from, from + depth) of w. Columns past
-     * the end become zeros.
+     * Columns [col, col + cols) of w as strips, the first at {@code at}, {@code apart} floats from one to the next; depths are
+     * rows [from, from + depth) of w. Columns past the end become zeros.
      */
-    static void stripsOfColumns(float[] strips, Matrix w, int col, int cols, int from, int depth) {
+    static void stripsOfColumns(float[] strips, int at, int apart, Matrix w, int col, int cols, int from, int depth) {
         if (w instanceof F32Matrix f32 && cols % COLS == 0) {
             for (int p = 0; p < depth; p++) {
                 long row = 4 * ((long) (from + p) * f32.cols() + col);
-                for (int c = 0; c < cols; c += LANES) {
+                for (int c = 0, to = at + p * COLS; c < cols; c += COLS, to += apart) {
                     FloatVector.fromMemorySegment(LANE, f32.data(), row + 4L * c, ORDER)
-                            .intoArray(strips, (c & -COLS) * depth + p * COLS + (c & COLS - 1));
+                            .intoArray(strips, to);
+                    FloatVector.fromMemorySegment(LANE, f32.data(), row + 4L * (c + LANES), ORDER)
+                            .intoArray(strips, to + LANES);
                 }
             }
             return;
@@ -90,9 +92,20 @@ final class VectorPack {
         Arrays.fill(piece, cols, padded, 0);
         for (int p = 0; p < depth; p++) {
             VectorWiden.row(w, from + p, col, cols, piece, 0);
-            for (int c = 0; c < padded; c += LANES) {
-                FloatVector.fromArray(LANE, piece, c)
-                        .intoArray(strips, (c & -COLS) * depth + p * COLS + (c & COLS - 1));
+            for (int c = 0, to = at + p * COLS; c < padded; c += COLS, to += apart) {
+                FloatVector.fromArray(LANE, piece, c).intoArray(strips, to);
+                FloatVector.fromArray(LANE, piece, c + LANES).intoArray(strips, to + LANES);
+            }
+        }
+    }
+
+    /** y[cols, rows] = xT (+ y if {@code add}), x [rows, cols]. */
+    static void putTransposed(MemorySegment y, MemorySegment x, int rows, int cols, boolean add) {
+        for (int c = 0; c < cols; c++) {
+            for (int r = 0; r < rows; r++) {
+                long to = (long) c * rows + r;
+                float v = x.getAtIndex(JAVA_FLOAT, (long) r * cols + c);
+                y.setAtIndex(JAVA_FLOAT, to, add ? v + y.getAtIndex(JAVA_FLOAT, to) : v);
             }
         }
     }

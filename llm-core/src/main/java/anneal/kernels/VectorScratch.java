@@ -1,11 +1,15 @@
 package anneal.kernels;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
 /** Arrays that a thread uses again and again while it packs and multiplies; they grow to the largest size asked for. */
 final class VectorScratch {
     private static final ThreadLocal<VectorScratch> MINE = ThreadLocal.withInitial(VectorScratch::new);
 
     private float[] shared = {}, strips = {}, piece = {};
     private byte[] raw = {};
+    private MemorySegment result = MemorySegment.NULL;
     final float[] sums = new float[VectorTile.ROWS * VectorTile.COLS];
 
     private VectorScratch() {}
@@ -27,6 +31,11 @@ final class VectorScratch {
     /** Widened numbers on their way into a packed operand. */
     float[] piece(int length) {
         return piece.length >= length ? piece : (piece = new float[length]);
+    }
+
+    /** A product on its way into its place. */
+    MemorySegment result(long bytes) {
+        return result.byteSize() >= bytes ? result : (result = Arena.ofAuto().allocate(bytes, 64));
     }
 
     /** Bytes of a file on their way to being widened. */

@@ -34,7 +34,11 @@ public final class Linear extends Module {
 
     /** The output of the layer itself, whatever adapter is plugged in. */
     public Tensor plain(Tensor x) {
-        Tensor y = weight.matmulT(x);
+        return biased(weight.matmulT(x));
+    }
+
+    /** y + b, in place; y if the layer has no bias. For adapters that make the product of the layer themselves. */
+    public Tensor biased(Tensor y) {
         return bias == null ? y : Ops.addBiasInPlace(y, bias);
     }
 

@@ -58,6 +58,67 @@ public final class Ops {
         return Tape.recordInPlace(y, () -> matmulTGrad(y, x, m, w, alpha), x, w);
     }
 
+    /**
+     * y = x wT + scaling z aT bT for a frozen w: a linear layer with an addition of low rank, as one op, so that y and dx pass
+     * through memory once.
+     *
+     * <pre>
+     * u = scaling z aT        y = x wT + u bT
+     * v = scaling dy b        dx = dy w      dz = v a      da = vT z      db = dyT u
+     * </pre>
+     *
+     * <p>Shapes: x and z [.., I], w [O, I], a [R, I], b [O, R] -> [.., O].
+     *
+     * @param z x, or x after dropout; if it is x itself, dx + dz is one product
+     */
+    public static Tensor matmulTLowRank(Tensor x, Matrix w, Tensor z, Tensor a, Tensor b, float scaling) {
+        requireFit("matmulTLowRank", x, w, w.cols());
+        requireEqual("matmulTLowRank", x, z);
+        Matrix aMatrix = matrix(a, "matmulTLowRank"), bMatrix = matrix(b, "matmulTLowRank");
+        Shape.require(
+                aMatrix.cols() == w.cols() && bMatrix.cols() == aMatrix.rows() && bMatrix.rows() == w.rows(),
+                "matmulTLowRank",
+                a,
+                b,
+                "they must be [rank, " + w.cols() + "] and [" + w.rows() + ", rank]");
+        int m = x.rowCount(), rank = aMatrix.rows();
+        Tensor u = Tensor.empty(x.shape().withLast(rank)),
+                y = Tensor.empty(x.shape().withLast(w.rows()));
+        K.matmulT(u.buf(), z.buf(), aMatrix, m, scaling, false);
+        K.matmulTPlus(y.buf(), x.buf(), w, u.buf(), bMatrix, m, false);
+        return Tape.record(
+                y,
+                () -> {
+                    MemorySegment v = u.gradSlot();
+                    K.matmul(v, y.gradBuf(), bMatrix, m, scaling, false);
+                    if (b.tracked()) {
+                        boolean add = b.hasGrad();
+                        K.matmulTN(b.gradSlot(), y.gradBuf(), u.buf(), w.rows(), rank, m, 1f, add);
+                    }
+                    if (a.tracked()) {
+                        boolean add = a.hasGrad();
+                        K.matmulTN(a.gradSlot(), v, z.buf(), rank, w.cols(), m, 1f, add);
+                    }
+                    if (x.tracked()) {
+                        boolean add = x.hasGrad();
+                        if (z == x) {
+                            K.matmulPlus(x.gradSlot(), y.gradBuf(), w, v, aMatrix, m, add);
+                        } else {
+                            K.matmul(x.gradSlot(), y.gradBuf(), w, m, 1f, add);
+                        }
+                    }
+                    if (z != x && z.tracked()) {
+                        boolean add = z.hasGrad();
+                        K.matmul(z.gradSlot(), v, aMatrix, m, 1f, add);
+                    }
+                    u.releaseGrad();
+                },
+                x,
+                z,
+                a,
+                b);
+    }
+
     private static void matmulTGrad(Tensor y, Tensor x, Matrix w, Tensor param, float alpha) {
         int m = x.rowCount();
         if (x.tracked()) {

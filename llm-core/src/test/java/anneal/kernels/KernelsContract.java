@@ -1,6 +1,7 @@
 package anneal.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.tensor.DType;
@@ -20,6 +21,9 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 abstract class KernelsContract {
     private static final int[] SIZES = {1, 2, 4, 6, 8, 13, 16, 25, 32, 33, 64, 100, 127, 207, 256, 300, 512, 702, 1024};
+
+    /** A factor whose inverse is exact. */
+    private static final float ALPHA = -0.5f;
 
     private final int threads = Parallel.threads();
 
@@ -88,6 +92,73 @@ abstract class KernelsContract {
             }
             buffers.assertGuards();
         }
+    }
+
+    /** m, n, the depth of the first part, the depth of the second. */
+    static Stream<int[]> joined() {
+        return Stream.of(
+                new int[] {1, 9, 32, 4},
+                new int[] {7, 5, 3, 2},
+                new int[] {41, 34, 33, 16},
+                new int[] {20, 70, 1024, 16},
+                new int[] {23, 64, 1000, 100},
+                new int[] {64, 33, 1536, 8},
+                new int[] {13, 40, 0, 5},
+                new int[] {13, 40, 5, 0},
+                new int[] {0, 4, 5, 3},
+                new int[] {9, 31, 16, 2100});
+    }
+
+    @ParameterizedTest
+    @MethodSource("joined")
+    void twoProductsAsOne(int[] s) {
+        int m = s[0], n = s[1], k = s[2], r = s[3], all = k + r;
+        try (Buffers buffers = new Buffers()) {
+            Random random = new Random(6);
+            MemorySegment x = buffers.normal(random, (long) m * k, 1), u = buffers.normal(random, (long) m * r, 1);
+            MemorySegment w = buffers.normal(random, (long) n * k, 1), v = buffers.normal(random, (long) n * r, 1);
+            float[] a = beside(Buffers.floats(x), k, Buffers.floats(u), r, m);
+            float[] b = beside(Buffers.floats(w), k, Buffers.floats(v), r, n);
+            Matrix wT = new F32Matrix(w, n, k), vT = new F32Matrix(v, n, r);
+            check(Kind.MATMUL_T, new int[] {m, n, all}, a, b, (y, alpha, add) -> {
+                scale(u, x, alpha);
+                kernels().matmulTPlus(y, x, wT, u, vT, m, add);
+                scale(u, x, 1 / alpha);
+            });
+            Matrix t = new TransposedMatrix(wT), tv = new TransposedMatrix(vT);
+            check(Kind.MATMUL_T, new int[] {m, n, all}, a, b, (y, alpha, add) -> {
+                scale(u, x, alpha);
+                kernels().matmulPlus(y, x, t, u, tv, m, add);
+                scale(u, x, 1 / alpha);
+            });
+            float[] above = Arrays.copyOf(Buffers.floats(w), n * all);
+            System.arraycopy(Buffers.floats(v), 0, above, n * k, n * r);
+            check(Kind.MATMUL, new int[] {m, n, all}, a, above, (y, alpha, add) -> {
+                scale(u, x, alpha);
+                kernels().matmulPlus(y, x, new F32Matrix(w, k, n), u, new F32Matrix(v, r, n), m, add);
+                scale(u, x, 1 / alpha);
+            });
+            buffers.assertGuards();
+        }
+    }
+
+    /** The joint products have no alpha of their own: both left operands times alpha, a number that is exact either way. */
+    private static void scale(MemorySegment u, MemorySegment x, float alpha) {
+        for (MemorySegment s : new MemorySegment[] {u, x}) {
+            for (long i = 0; i < s.byteSize() / 4; i++) {
+                s.setAtIndex(JAVA_FLOAT, i, s.getAtIndex(JAVA_FLOAT, i) * alpha);
+            }
+        }
+    }
+
+    /** [a | b]: rows of both side by side. */
+    private static float[] beside(float[] a, int k, float[] b, int r, int rows) {
+        float[] both = new float[rows * (k + r)];
+        for (int i = 0; i < rows; i++) {
+            System.arraycopy(a, i * k, both, i * (k + r), k);
+            System.arraycopy(b, i * r, both, i * (k + r) + k, r);
+        }
+        return both;
     }
 
     @ParameterizedTest
@@ -166,7 +237,7 @@ abstract class KernelsContract {
                 try (Buffers buffers = new Buffers()) {
                     MemorySegment y = buffers.normal(new Random(4), (long) m * n, 1);
                     float[] old = Buffers.floats(y);
-                    call.run(y, add ? -0.75f : 1, add);
+                    call.run(y, add ? ALPHA : 1, add);
                     buffers.assertGuards();
                     float[] got = Buffers.floats(y);
                     String what = kind + " " + Arrays.toString(s) + (add ? " added" : "");
@@ -183,11 +254,11 @@ abstract class KernelsContract {
         }
     }
 
-    /** Holds y = -0.75 sums + old, or y = sums if old is null, to a tolerance that grows with the length of the sums. */
+    /** Holds y = ALPHA sums + old, or y = sums if old is null, to a tolerance that grows with the length of the sums. */
     private static void compare(String what, int[] s, float[] got, float[] old, double[] sums, double[] sizes) {
         int n = s[1], k = s[2];
         for (int i = 0; i < got.length; i++) {
-            double expected = old == null ? sums[i] : -0.75 * sums[i] + old[i];
+            double expected = old == null ? sums[i] : ALPHA * sums[i] + old[i];
             double tolerance = 0x1p-23 * ((4 + Math.sqrt(k)) * sizes[i] + Math.abs(expected));
             if (!(Math.abs(got[i] - expected) <= tolerance)) {
                 throw new AssertionError("%s: [%d, %d] is %g, expected %g within %g"

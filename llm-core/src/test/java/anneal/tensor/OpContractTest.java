@@ -97,12 +97,29 @@ class OpContractTest {
                         in -> Ops.addMatmulTInPlace(in[0], in[1], in[2], 0.25f),
                         in -> References.zip(
                                 in[0], References.matmulT(in[1], in[2], 5), (y, p) -> y.plus(p.times(0.25)))),
+                row(
+                        "matmulTLowRank",
+                        "matmulTLowRank(Tensor, Matrix, Tensor, Tensor, Tensor, float)",
+                        n -> shapes(dims(n, 2, 5), dims(2, 5), dims(3, 2)),
+                        in -> Ops.matmulTLowRank(in[0], stored, in[0], in[1], in[2], 0.25f),
+                        in -> lowRank(stored, in[0], in[0], in[1], in[2])),
+                row(
+                        "matmulTLowRank with dropout",
+                        "matmulTLowRank(Tensor, Matrix, Tensor, Tensor, Tensor, float)",
+                        n -> shapes(dims(n, 5), dims(n, 5), dims(2, 5), dims(3, 2)),
+                        in -> Ops.matmulTLowRank(in[0], stored, in[1], in[2], in[3], 0.25f),
+                        in -> lowRank(stored, in[0], in[1], in[2], in[3])),
                 inPlace(
                         "addBias",
                         "addBiasInPlace(Tensor, Tensor)",
                         n -> shapes(dims(n, 2, 3), dims(3)),
                         in -> Ops.addBiasInPlace(in[0], in[1]),
                         in -> References.addBias(in[0], in[1])));
+    }
+
+    private static Var[] lowRank(Bf16Matrix w, Var[] x, Var[] z, Var[] a, Var[] b) {
+        Var[] addition = References.matmulT(References.matmulT(z, a, 5), b, 2);
+        return References.zip(References.matmulT(x, w.vars(), 5), addition, (y, p) -> y.plus(p.times(0.25)));
     }
 
     private static List<Row> normalisation() {

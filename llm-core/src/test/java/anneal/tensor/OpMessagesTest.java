@@ -57,6 +57,21 @@ class OpMessagesTest {
                         () -> Ops.matmulT(of(2, 64), of(64)),
                         "matmulT: [64]: the weight must have two dimensions"),
                 shapes(
+                        "matmulTLowRank",
+                        () -> Ops.matmulTLowRank(
+                                of(2, 4), Bf16Matrix.random(3, 5, 1), of(2, 4), of(2, 4), of(3, 2), 1f),
+                        "matmulTLowRank: x [2, 4] does not fit weight [3, 5]: x's last dim 4 must equal 5"),
+                shapes(
+                        "matmulTLowRank",
+                        () -> Ops.matmulTLowRank(
+                                of(2, 5), Bf16Matrix.random(3, 5, 1), of(1, 5), of(2, 5), of(3, 2), 1f),
+                        "matmulTLowRank: [2, 5] does not fit [1, 5]: shapes must be equal"),
+                shapes(
+                        "matmulTLowRank",
+                        () -> Ops.matmulTLowRank(
+                                of(2, 5), Bf16Matrix.random(3, 5, 1), of(2, 5), of(4, 5), of(3, 2), 1f),
+                        "matmulTLowRank: [4, 5] does not fit [3, 2]: they must be [rank, 5] and [3, rank]"),
+                shapes(
                         "matmul",
                         () -> Ops.matmul(of(2, 64), of(96, 64)),
                         "matmul: x [2, 64] does not fit weight [96, 64]: x's last dim 64 must equal 96"),

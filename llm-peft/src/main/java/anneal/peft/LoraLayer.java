@@ -34,9 +34,11 @@ final class LoraLayer implements Adapter {
 
     @Override
     public Tensor apply(Tensor x, Linear layer) {
-        Tensor y = layer.plain(x);
-        Tensor u = Ops.matmulT(Ops.dropout(x, dropout), a);
-        return Ops.addMatmulTInPlace(y, u, b, scaling);
+        Tensor z = Ops.dropout(x, dropout);
+        if (layer.weight().parameter().filter(Tensor::tracked).isPresent()) {
+            return Ops.addMatmulTInPlace(layer.plain(x), Ops.matmulT(z, a), b, scaling);
+        }
+        return layer.biased(Ops.matmulTLowRank(x, layer.weight().matrix(), z, a, b, scaling));
     }
 
     void init(Lora.Init how, Rng rng) {
