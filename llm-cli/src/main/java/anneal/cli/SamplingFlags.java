@@ -11,7 +11,9 @@ final class SamplingFlags {
     @Option(
             names = "--temp",
             paramLabel = "X",
-            description = "Temperature; 0 = always the most likely token (default: ${DEFAULT-VALUE}).")
+            description =
+                    "Temperature; 0 = always the most likely token, then the next three and the seed do nothing (default:"
+                            + " ${DEFAULT-VALUE}).")
     double temperature = 0;
 
     @Option(names = "--top-p", paramLabel = "P", description = "Nucleus: the fewest tokens that have this probability.")

@@ -78,18 +78,20 @@ public final class BeamSearch {
     /**
      * The best texts that go on from a prompt, best first.
      *
-     * @param constraints penalties, bans and lengths; its sampling options play no part
+     * @param constraints penalties, bans, lengths and end tokens; its sampling options play no part
      */
     public List<Beam> search(int[] prompt, Options options, Sampling constraints) {
         Scores.requirePrompt(prompt, model);
+        int[] all = Scores.ends(ends, constraints, model);
         int limit = model.contextLength() == 0 ? Integer.MAX_VALUE : model.contextLength();
         int most = (int) Math.min(constraints.maxNewTokens(), (long) limit - prompt.length);
-        return new Search(prompt, options, Processor.constraints(constraints, ends), most).run();
+        return new Search(prompt, options, all, Processor.constraints(constraints, all), most).run();
     }
 
     private final class Search {
         private final int[] prompt;
         private final Options options;
+        private final int[] ends;
         private final List<Processor> processors;
         private final int most;
         private List<Running> running = new ArrayList<>();
@@ -97,9 +99,10 @@ public final class BeamSearch {
         private List<Beam> finished = new ArrayList<>();
         private boolean canImprove = true;
 
-        Search(int[] prompt, Options options, List<Processor> processors, int most) {
+        Search(int[] prompt, Options options, int[] ends, List<Processor> processors, int most) {
             this.prompt = prompt;
             this.options = options;
+            this.ends = ends;
             this.processors = processors;
             this.most = most;
             for (int i = 0; i < options.beams; i++) {

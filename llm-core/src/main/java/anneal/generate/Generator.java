@@ -58,10 +58,10 @@ public final class Generator {
 
     private List<Generation> run(List<int[]> prompts, Sampling sampling, IntPredicate listener) {
         requirePrompts(prompts);
+        int[] all = Scores.ends(ends, sampling, model);
         int longest = prompts.stream().mapToInt(p -> p.length).max().orElse(0);
         int limit = model.contextLength() == 0 ? Integer.MAX_VALUE : model.contextLength();
         int capacity = (int) Math.min((long) longest + sampling.maxNewTokens(), limit);
-        int[] all = allEnds(sampling);
         List<Processor> processors = Processor.of(sampling, all);
         Row[] rows = IntStream.range(0, prompts.size())
                 .mapToObj(i -> new Row(prompts.get(i), capacity, new Rng(sampling.seed()).fork(i)))
@@ -99,12 +99,15 @@ public final class Generator {
         }
     }
 
-    /** Computes all but the last piece of the prompts, which it gives back. */
+    /**
+     * Computes all but the last piece of the prompts, which it gives back. A model without a limit has angles that depend on
+     * the length of what it sees: its prompt is one piece.
+     */
     private Tokens prefill(List<int[]> prompts, Padding padding, int longest, KvCache cache) {
-        int from = 0;
-        for (; longest - from > PREFILL; from += PREFILL) {
+        int from = 0, piece = model.contextLength() == 0 ? longest : PREFILL;
+        for (; longest - from > piece; from += piece) {
             try (Memory.Scope scope = Memory.scope()) {
-                model.hidden(padding.piece(prompts, from, from + PREFILL), cache);
+                model.hidden(padding.piece(prompts, from, from + piece), cache);
             }
         }
         return padding.piece(prompts, from, longest);
@@ -147,12 +150,6 @@ public final class Generator {
                 }
             }
         }
-    }
-
-    private int[] allEnds(Sampling sampling) {
-        return IntStream.concat(Arrays.stream(ends), Arrays.stream(sampling.ends()))
-                .distinct()
-                .toArray();
     }
 
     private void requirePrompts(List<int[]> prompts) {

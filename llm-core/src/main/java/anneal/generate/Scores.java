@@ -4,6 +4,8 @@ import anneal.model.CausalLm;
 import anneal.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /** Scores of the next token, and the checks before there are any. */
 final class Scores {
@@ -24,6 +26,29 @@ final class Scores {
         if (limit > 0 && prompt.length >= limit) {
             throw new IllegalArgumentException("generate: a prompt of " + prompt.length
                     + " tokens leaves no room in the model's context of " + limit);
+        }
+    }
+
+    /**
+     * The tokens that end a text: the model's own, as far as it has them, and those that are asked for. Tokens that are asked
+     * for and do not exist are an error.
+     */
+    static int[] ends(int[] own, Sampling sampling, CausalLm model) {
+        int vocabulary = model.vocabSize();
+        requireTokens(sampling.ends(), vocabulary);
+        requireTokens(sampling.suppressed(), vocabulary);
+        sampling.banned().forEach(sequence -> requireTokens(sequence, vocabulary));
+        return IntStream.concat(Arrays.stream(own).filter(t -> t < vocabulary), Arrays.stream(sampling.ends()))
+                .distinct()
+                .toArray();
+    }
+
+    private static void requireTokens(int[] tokens, int vocabulary) {
+        for (int t : tokens) {
+            if (t < 0 || t >= vocabulary) {
+                throw new IllegalArgumentException(
+                        "generate: token " + t + " is outside the model's vocabulary of " + vocabulary);
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ final class KernelLookup {
         Kernels kernels = switch (wanted) {
             case "" -> best(log);
             case "vector" -> named(wanted, vectorObstacle(), VectorKernels::new);
-            case "blas" -> named(wanted, BlasKernels.obstacle(), () -> new BlasKernels(besideBlas()));
+            case "blas" -> named(wanted, BlasKernels.obstacle(), () -> blas(besideBlas()));
             case "scalar" -> new ScalarKernels();
             default ->
                 throw new IllegalArgumentException(
@@ -68,9 +68,36 @@ final class KernelLookup {
         if (vector == null) {
             return new VectorKernels();
         }
-        boolean blas = BlasKernels.obstacle() == null;
-        log.warn("Kernels: no vector tier, using {} instead; {}", blas ? "blas" : "scalar (very slow)", vector);
-        return blas ? new BlasKernels(new ScalarKernels()) : new ScalarKernels();
+        Kernels kernels = new ScalarKernels();
+        String blas = BlasKernels.obstacle();
+        if (blas == null) {
+            try {
+                kernels = blas(kernels);
+            } catch (IllegalArgumentException e) {
+                blas = e.getMessage();
+            }
+        }
+        log.warn(
+                "Kernels: no vector tier, using {} instead; {}",
+                blas == null ? "blas" : "scalar (very slow)",
+                vector + (blas == null ? "" : "; " + blas));
+        return kernels;
+    }
+
+    /** ND4J loads its native library at its first use, and fails with errors of its own if that is not there. */
+    private static Kernels blas(Kernels rest) {
+        try {
+            return new BlasKernels(rest);
+        } catch (LinkageError | RuntimeException e) {
+            LoggerFactory.getLogger(Kernels.class).debug("ND4J does not start", e);
+            String wrong = e instanceof IllegalStateException ? e.getMessage() : null;
+            throw new IllegalArgumentException(
+                    wrong != null
+                            ? wrong
+                            : "ND4J is there but does not start: add org.nd4j:nd4j-native with the classifier of your"
+                                    + " platform",
+                    e);
+        }
     }
 
     private static Kernels besideBlas() {

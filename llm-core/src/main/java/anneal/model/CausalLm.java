@@ -9,10 +9,13 @@ import anneal.tensor.Tensor;
  *
  * <p>The hinge is {@link #nll}: supervised training, preference losses, reinforcement learning, distillation and perplexity
  * all stand on the negative log-likelihood of given tokens, and it never holds [B, T, V].
+ *
+ * <p>A model with dropout computes as in training until {@link anneal.tensor.Tape#pause} says otherwise.
  */
 public interface CausalLm {
     /**
-     * Negative log-likelihood of each target token, computed only where there is one.
+     * Negative log-likelihood of each target token, computed only where there is one. (An output projection with an adapter or
+     * a bias computes the logits of all positions.)
      *
      * @param targets next token of each position [B * T]; -1 = not trained
      * @return nllBT [B, T], 0 where the target is -1

@@ -63,7 +63,48 @@ final class ConfigReader {
             "chunk_size_feed_forward",
             "sep_token_id",
             "decoder_start_token_id",
-            "use_flash_attn");
+            "use_flash_attn",
+            "max_sequence_length",
+            "n_special",
+            "predict_special_tokens",
+            "output_past",
+            "attn_implementation",
+            // What transformers' base class wrote into every config, for generation and for other kinds of model.
+            "num_beams",
+            "num_beam_groups",
+            "diversity_penalty",
+            "length_penalty",
+            "typical_p",
+            "early_stopping",
+            "no_repeat_ngram_size",
+            "encoder_no_repeat_ngram_size",
+            "bad_words_ids",
+            "num_return_sequences",
+            "remove_invalid_values",
+            "exponential_decay_length_penalty",
+            "suppress_tokens",
+            "begin_suppress_tokens",
+            "forced_bos_token_id",
+            "forced_eos_token_id",
+            "max_new_tokens",
+            "tf_legacy_loss",
+            "tie_encoder_decoder",
+            "cross_attention_hidden_size");
+
+    /** Keys that are known to change what is computed only when they are not false or empty. */
+    private static final Set<String> OFF = Set.of(
+            "add_cross_attention",
+            "attention_bias",
+            "is_decoder",
+            "is_encoder_decoder",
+            "mlp_bias",
+            "pruned_heads",
+            "rope_interleaved",
+            "use_bidirectional_attention",
+            "use_mrope",
+            "use_sliding_window");
+
+    private static final String ORIGINAL = "original_max_position_embeddings";
 
     private final JsonObject json;
     private final Set<String> read = new TreeSet<>();
@@ -99,8 +140,6 @@ final class ConfigReader {
 
     private DecoderConfig.Builder gpt2() {
         int size = integer("n_embd", "hidden_size"), layers = integer("n_layer", "num_hidden_layers");
-        require("add_cross_attention", false);
-        require("is_encoder_decoder", false);
         return DecoderConfig.builder(Family.GPT2)
                 .vocabSize(integer("vocab_size"))
                 .hiddenSize(size)
@@ -122,8 +161,6 @@ final class ConfigReader {
         int heads = integer("num_attention_heads"), context = integerOr("max_position_embeddings", 2048);
         int usualDim = family == Family.QWEN3 ? 128 : heads > 0 ? size / heads : 0;
         int dim = integerOr("head_dim", usualDim);
-        require("is_encoder_decoder", false);
-        require("use_bidirectional_attention", false);
         boolean qkvBias = family == Family.QWEN2 || family != Family.MISTRAL && flagOr("attention_bias", false);
         boolean outBias = family != Family.QWEN2 && qkvBias;
         boolean mlpBias = family == Family.LLAMA && flagOr("mlp_bias", false);
@@ -147,7 +184,6 @@ final class ConfigReader {
     // ---------------------------------------------------------------- rotary positions
 
     private Rotary rotary(int dim, int context) {
-        require("rope_interleaved", false);
         double theta = numberOr("rope_theta", 10_000), partial = numberOr("partial_rotary_factor", 1);
         String key = json.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
         read.add("rope_parameters");
@@ -155,12 +191,16 @@ final class ConfigReader {
         if (!json.has(key)) {
             return new Rotary(theta, (int) (dim * partial), new RopeScaling.None());
         }
+        // transformers lets a number beside rope_scaling stand for the one inside, and ignores it where the type has no
+        // use for it.
+        int original = integerOr(ORIGINAL, context);
         ConfigReader r = new ConfigReader(sameForAllLayers(json.object(key)));
+        original = json.has(ORIGINAL) ? original : r.integerOr(ORIGINAL, context);
         theta = r.numberOr("rope_theta", theta);
         partial = r.numberOr("partial_rotary_factor", partial);
         String type = r.stringOr("rope_type", r.stringOr("type", "default"));
-        RopeScaling scaling = r.scaling(type, context);
-        r.read.add("type");
+        RopeScaling scaling = r.scaling(type, context, original);
+        r.read.addAll(List.of("type", "finetuned"));
         r.json.requireKnown(r.read);
         return new Rotary(theta, (int) (dim * partial), scaling);
     }
@@ -178,26 +218,22 @@ final class ConfigReader {
         return rope.object(rope.keys().iterator().next());
     }
 
-    private RopeScaling scaling(String type, int context) {
+    private RopeScaling scaling(String type, int context, int original) {
         return switch (type) {
             case "default" -> new RopeScaling.None();
             case "linear" -> new RopeScaling.Linear(number("factor"));
             case "dynamic" -> new RopeScaling.Dynamic(number("factor"), context);
             case "llama3" ->
                 new RopeScaling.Llama3(
-                        number("factor"),
-                        number("low_freq_factor"),
-                        number("high_freq_factor"),
-                        integerOr("original_max_position_embeddings", context));
-            case "yarn" -> yarn(context);
+                        number("factor"), number("low_freq_factor"), number("high_freq_factor"), original);
+            case "yarn" -> yarn(context, original);
             default ->
                 throw json.error(
                         json.has("rope_type") ? "rope_type" : "type", "one of default, linear, dynamic, llama3, yarn");
         };
     }
 
-    private RopeScaling yarn(int context) {
-        int original = integerOr("original_max_position_embeddings", context);
+    private RopeScaling yarn(int context, int original) {
         double factor = numberOr("factor", (double) context / original);
         double usual = RopeScaling.Yarn.magnitude(factor, numberOr("mscale", 0), numberOr("mscale_all_dim", 0));
         return new RopeScaling.Yarn(
@@ -213,7 +249,15 @@ final class ConfigReader {
 
     private int[] windows(Family family, int layers) {
         int[] windows = new int[Math.max(0, layers)];
+        read.add("layer_types");
+        List<String> types = json.has("layer_types") ? json.strings("layer_types") : null;
+        if (types != null && types.size() != layers) {
+            throw json.error("layer_types", "a list of " + layers + " entries, one for each layer,");
+        }
         if (family == Family.LLAMA) {
+            if (types != null && types.stream().anyMatch(this::slides)) {
+                throw json.error("layer_types", "all full_attention for a llama");
+            }
             return windows;
         }
         boolean mistral = family == Family.MISTRAL;
@@ -222,11 +266,6 @@ final class ConfigReader {
         int window = absent ? 4096 : integerOr("sliding_window", 0);
         boolean on = mistral || flagOr("use_sliding_window", false);
         int from = mistral ? 0 : integerOr("max_window_layers", 28);
-        read.add("layer_types");
-        List<String> types = json.has("layer_types") ? json.strings("layer_types") : null;
-        if (types != null && types.size() != layers) {
-            throw json.error("layer_types", "a list of " + layers + " entries, one for each layer,");
-        }
         for (int i = 0; i < windows.length; i++) {
             boolean slides = types == null ? i >= from : slides(types.get(i));
             windows[i] = on && slides ? window : 0;
@@ -318,13 +357,7 @@ final class ConfigReader {
         return json.string(key, usual);
     }
 
-    private void require(String key, boolean value) {
-        if (flagOr(key, value) != value) {
-            throw json.error(key, String.valueOf(value));
-        }
-    }
-
-    /** Unknown keys are errors, but for those that are null, private (an underscore in front) or a classification head's. */
+    /** Unknown keys are errors, but for those that are null, off, private (an underscore in front) or a classification head's. */
     private void requireUnderstood() {
         if (json.has("quantization_config")) {
             throw new IllegalArgumentException(json.where()
@@ -334,13 +367,23 @@ final class ConfigReader {
         Set<String> known = new TreeSet<>(read);
         known.addAll(HARMLESS);
         for (String key : json.keys()) {
-            if (json.has(key) && !known.contains(key) && !key.startsWith("_") && !key.startsWith("summary_")) {
+            if (OFF.contains(key) && !read.contains(key)) {
+                requireOff(key);
+            } else if (json.has(key) && !known.contains(key) && !key.startsWith("_") && !key.startsWith("summary_")) {
                 String near = Json.nearest(key, known)
                         .map(n -> "; the nearest known one is \"" + n + "\"")
                         .orElse("");
                 throw new IllegalArgumentException(
                         json.where() + ": unknown key \"" + key + "\" might change what the model computes" + near);
             }
+        }
+    }
+
+    private void requireOff(String key) {
+        Object value = json.map().get(key);
+        boolean empty = value instanceof Map<?, ?> m && m.isEmpty() || value instanceof List<?> l && l.isEmpty();
+        if (json.has(key) && !empty && !Boolean.FALSE.equals(value)) {
+            throw json.error(key, "false");
         }
     }
 }

@@ -132,9 +132,25 @@ public record DecoderConfig(
                 other);
     }
 
-    /** The longest sequence that can be computed; 0 = no limit, for rotary angles that grow with the length. */
+    /**
+     * The longest sequence that can be computed; 0 = no limit, for rotary angles that grow with the length. A scaling by a
+     * factor lengthens what the config gives, unless that is the lengthened one already.
+     */
     public int limit() {
-        return rotary != null && rotary.scaling.dependsOnLength() ? 0 : contextLength;
+        return rotary == null
+                ? contextLength
+                : switch (rotary.scaling) {
+                    case RopeScaling.Dynamic d -> 0;
+                    case RopeScaling.Linear l -> stretched(l.factor(), contextLength);
+                    case RopeScaling.Yarn y -> stretched(y.factor(), y.original());
+                    case RopeScaling.None n -> contextLength;
+                    case RopeScaling.Llama3 n -> contextLength;
+                    case RopeScaling.Factors n -> contextLength;
+                };
+    }
+
+    private int stretched(double factor, int original) {
+        return (int) Math.max(contextLength, factor * original);
     }
 
     /** Number of parameters; a tied projection counts once. */

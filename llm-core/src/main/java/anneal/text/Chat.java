@@ -103,7 +103,7 @@ public final class Chat {
             spans = List.of(spans.getLast());
         }
         Encoding tokens = tokens(rendering.text(), input.mark);
-        boolean[] trained = mask(tokens, spans, marked);
+        boolean[] trained = mask(tokens, spans);
         Encoded encoded = new Encoded(tokens.ids(), trained);
         if (!marked) {
             encoded = withTurnEnds(encoded, tokens, spans);
@@ -178,10 +178,8 @@ public final class Chat {
 
     /**
      * True for tokens that share a character with a span; spans and tokens are in order.
-     *
-     * @param acrossEnd whether that includes tokens that reach beyond the end of the span
      */
-    private static boolean[] mask(Encoding tokens, List<Span> spans, boolean acrossEnd) {
+    private static boolean[] mask(Encoding tokens, List<Span> spans) {
         boolean[] trained = new boolean[tokens.length()];
         int s = 0;
         for (int i = 0; i < trained.length; i++) {

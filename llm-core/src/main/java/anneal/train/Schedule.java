@@ -142,24 +142,44 @@ public sealed interface Schedule {
         }
     }
 
+    /** How a rate goes from one level to another. */
+    enum Curve {
+        /** A straight line. */
+        LINEAR,
+        /** Part of a cosine wave. */
+        COSINE,
+        /** 1 - sqrt: slowly up at first, steeply down at first. */
+        ONE_MINUS_SQRT
+    }
+
     /**
-     * Up, level, down along half a cosine wave: "warmup_stable_decay". Hu et al., arXiv:2404.06395. The warm-up starts from
-     * {@code floor} times the peak, not from 0.
+     * Up, level, down: "warmup_stable_decay". Hu et al., arXiv:2404.06395. The warm-up starts from {@code floor} times the peak,
+     * not from 0.
      *
      * @param decay steps of the way down, at the end of the run
      * @param floor part of the peak before the warm-up and after the decay
+     * @param up how the warm-up rises
+     * @param down how the decay falls
+     * @param cycles waves of a decay along a cosine; 0.5 goes down once
      */
-    record WarmupStableDecay(double peak, int warmup, int decay, double floor) implements Schedule {
+    record WarmupStableDecay(double peak, int warmup, int decay, double floor, Curve up, Curve down, double cycles)
+            implements Schedule {
         public WarmupStableDecay {
             require("WarmupStableDecay", peak, warmup);
             UpdateRule.requireIn("WarmupStableDecay", "decay", decay, 0, Double.POSITIVE_INFINITY);
             requirePart("WarmupStableDecay", "floor", floor);
+            UpdateRule.requireIn("WarmupStableDecay", "cycles", cycles, 0, Double.POSITIVE_INFINITY);
+        }
+
+        /** Up along a straight line, down along half a cosine wave. */
+        public WarmupStableDecay(double peak, int warmup, int decay, double floor) {
+            this(peak, warmup, decay, floor, Curve.LINEAR, Curve.COSINE, 0.5);
         }
 
         @Override
         public double rate(long step, long total) {
-            double up = (double) step / Math.max(1, warmup);
-            return peak * (step < warmup ? lift(up) : after(step, total));
+            double part = (double) step / Math.max(1, warmup);
+            return peak * (step < warmup ? lift(rise(part)) : after(step, total));
         }
 
         @Override
@@ -168,8 +188,24 @@ public sealed interface Schedule {
             if (step < fall) {
                 return 1;
             }
-            double progress = (double) (step - fall) / Math.max(1, decay);
-            return progress >= 1 ? floor : Math.max(0, lift(0.5 * (1 + Math.cos(Math.PI * progress))));
+            double part = (double) (step - fall) / Math.max(1, decay);
+            return part >= 1 ? floor : Math.max(0, lift(fall(part)));
+        }
+
+        private double rise(double part) {
+            return switch (up) {
+                case LINEAR -> part;
+                case COSINE -> 0.5 * (1 - Math.cos(Math.PI * part));
+                case ONE_MINUS_SQRT -> 1 - Math.sqrt(1 - part);
+            };
+        }
+
+        private double fall(double part) {
+            return switch (down) {
+                case LINEAR -> 1 - part;
+                case COSINE -> 0.5 * (1 + Math.cos(Math.PI * cycles * 2 * part));
+                case ONE_MINUS_SQRT -> 1 - Math.sqrt(part);
+            };
         }
 
         private double lift(double factor) {

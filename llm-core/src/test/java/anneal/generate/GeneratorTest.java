@@ -2,6 +2,7 @@ package anneal.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import anneal.generate.Generation.Stop;
 import anneal.model.Decoder;
@@ -9,6 +10,7 @@ import anneal.model.DecoderConfig;
 import anneal.model.Family;
 import anneal.model.Init;
 import anneal.model.Tokens;
+import anneal.nn.RopeScaling;
 import anneal.tensor.Memory;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Rng;
@@ -32,6 +34,10 @@ class GeneratorTest {
     }
 
     private Decoder model(int context) {
+        return model(context, new RopeScaling.None());
+    }
+
+    private Decoder model(int context, RopeScaling scaling) {
         DecoderConfig config = DecoderConfig.builder(Family.LLAMA)
                 .vocabSize(V)
                 .hiddenSize(16)
@@ -40,6 +46,7 @@ class GeneratorTest {
                 .heads(4, 2, 0)
                 .contextLength(context)
                 .initRange(0.4)
+                .rotary(new DecoderConfig.Rotary(10_000, 4, scaling))
                 .build();
         return new Decoder(config, Init.usual(config).weights(config, 5, arena));
     }
@@ -117,6 +124,23 @@ class GeneratorTest {
         assertThat(padded.get(1).tokens())
                 .isEqualTo(g.generate(Arrays.copyOf(prompt, 20), Sampling.greedy(5))
                         .tokens());
+    }
+
+    /** Angles that grow with the length: every token of the prompt gets those of the whole prompt, as in one forward pass. */
+    @Test
+    void aLongPromptOfAModelThatGrowsIsComputedAtOnce() {
+        Decoder model = model(256, new RopeScaling.Dynamic(2, 256));
+        Rng rng = new Rng(8);
+        int[] prompt = IntStream.range(0, 1100).map(i -> rng.nextInt(V)).toArray();
+        Generation g = new Generator(model).generate(prompt, Sampling.greedy(1));
+        try (Memory.Scope scope = Memory.scope();
+                Tape.Pause p = Tape.pause()) {
+            int[] targets = new int[prompt.length];
+            Arrays.fill(targets, -1);
+            targets[prompt.length - 1] = g.tokens()[0];
+            float nll = model.nll(Tokens.of(prompt), targets).get(prompt.length - 1);
+            assertThat(g.logProbs()[0]).isCloseTo(-nll, within(1e-5f));
+        }
     }
 
     @Test
@@ -207,6 +231,17 @@ class GeneratorTest {
                 new BeamSearch(model).search(prompt, BeamSearch.Options.of(1), Sampling.greedy(10));
         assertThat(beams).hasSize(1);
         assertThat(beams.getFirst().tokens()).isEqualTo(greedy);
+        Sampling ended = Sampling.builder()
+                .temperature(0)
+                .maxNewTokens(10)
+                .ends(greedy[2])
+                .build();
+        assertThat(new BeamSearch(model)
+                        .search(prompt, BeamSearch.Options.of(1), ended)
+                        .getFirst()
+                        .tokens())
+                .isEqualTo(new Generator(model).generate(prompt, ended).tokens())
+                .hasSizeLessThan(10);
     }
 
     @Test
@@ -218,6 +253,23 @@ class GeneratorTest {
         assertThatThrownBy(() -> g.generate(List.of(), Sampling.greedy(3))).hasMessage("generate: there is no prompt");
         assertThatThrownBy(() -> g.generate(new int[16], Sampling.greedy(3)))
                 .hasMessage("generate: a prompt of 16 tokens leaves no room in the model's context of 16");
+        for (Sampling.Builder b : List.of(
+                Sampling.builder().suppressed(99),
+                Sampling.builder().ends(99),
+                Sampling.builder().banned(List.of(new int[] {1, 99})))) {
+            assertThatThrownBy(() -> g.generate(new int[] {1}, b.build()))
+                    .hasMessage("generate: token 99 is outside the model's vocabulary of 19");
+        }
+        Sampling longer = Sampling.builder()
+                .temperature(0)
+                .minNewTokens(3)
+                .maxNewTokens(4)
+                .build();
+        assertThat(new Generator(model(16), 50256)
+                        .generate(new int[] {1}, longer)
+                        .tokens())
+                .as("an end token of the config that the model does not have")
+                .hasSize(4);
         assertThatThrownBy(() -> Sampling.builder().topP(0).build())
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("sampling: top-p 0.0 must be in (0, 1]");

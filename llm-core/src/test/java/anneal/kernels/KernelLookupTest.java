@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
@@ -48,6 +49,19 @@ class KernelLookupTest {
                 .contains("tier=scalar")
                 .containsOnlyOnce("WARN anneal")
                 .contains("using scalar (very slow) instead; the module jdk.incubator.vector is not there");
+    }
+
+    @Test
+    void withNd4jButWithoutItsNativeLibrary() throws Exception {
+        String cannot =
+                "ND4J is there but does not start: add org.nd4j:nd4j-native with the classifier of your platform";
+        Predicate<String> noNatives = entry -> !entry.matches(".*(linux|macosx|windows)-[a-z0-9_]+\\.jar");
+        assertThat(start(noNatives))
+                .contains("tier=scalar")
+                .containsOnlyOnce("WARN anneal")
+                .contains("using scalar (very slow) instead; the module jdk.incubator.vector is not there")
+                .contains(cannot);
+        assertThat(start(noNatives, MODULE, "-Danneal.kernels=blas")).contains("error=" + cannot);
     }
 
     @Test
@@ -91,8 +105,13 @@ class KernelLookupTest {
     }
 
     private static String start(boolean nd4j, String... options) throws IOException, InterruptedException {
+        return start(entry -> nd4j || !entry.contains("nd4j"), options);
+    }
+
+    /** Starts a JVM with these entries of the class path. */
+    private static String start(Predicate<String> entries, String... options) throws IOException, InterruptedException {
         String path = Arrays.stream(System.getProperty("java.class.path").split(System.getProperty("path.separator")))
-                .filter(entry -> nd4j || !entry.contains("nd4j"))
+                .filter(entries)
                 .collect(Collectors.joining(System.getProperty("path.separator")));
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());

@@ -164,6 +164,9 @@ class DecoderConfigTest {
                     rope_scaling | {"type": "su", "factor": 2.0} | config.json: rope_scaling: key "type" must be one of default, linear, dynamic, llama3, yarn but is the string "su"
                     rope_scaling | {"type": "linear"} | config.json: rope_scaling: key "factor" is missing
                     rope_scaling | {"type": "linear", "factor": 2.0, "ramp": 1} | config.json: rope_scaling: unknown key "ramp"
+                    use_mrope | true | config.json: key "use_mrope" must be false but is true
+                    pruned_heads | {"1": [2]} | config.json: key "pruned_heads" must be false but is an object
+                    layer_types | ["full_attention", "sliding_attention"] | config.json: key "layer_types" must be all full_attention for a llama but is a list
                     rope_interleaved | true | config.json: key "rope_interleaved" must be false but is true
                     quantization_config | {"bits": 4} | config.json: weights quantised under "quantization_config" cannot be read here
                     num_key_value_heads | 3 | config.json: config: num_attention_heads 4 must be a multiple of num_key_value_heads 3
@@ -175,6 +178,54 @@ class DecoderConfigTest {
         assertThatThrownBy(() -> read(key, value))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageStartingWith(message);
+    }
+
+    @Test
+    void aScalingLengthensTheLimit() {
+        assertThat(read("rope_scaling", "{\"type\": \"linear\", \"factor\": 4.0}")
+                        .limit())
+                .isEqualTo(256);
+        String yarn = "{\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": ";
+        assertThat(read("rope_scaling", yarn + "64}").limit()).isEqualTo(256);
+        assertThat(read("rope_scaling", yarn + "16}").limit()).isEqualTo(64);
+        assertThat(read().limit()).isEqualTo(64);
+    }
+
+    @Test
+    void theOriginalLengthMayStandBesideTheScaling() {
+        String llama3 =
+                "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0}";
+        assertThat(read("rope_scaling", llama3, "original_max_position_embeddings", "32")
+                        .rotary()
+                        .scaling())
+                .isEqualTo(new RopeScaling.Llama3(8, 1, 4, 32));
+        String dynamic = "{\"type\": \"dynamic\", \"factor\": 2.0, \"original_max_position_embeddings\": 32}";
+        assertThat(read("rope_scaling", dynamic).rotary().scaling()).isEqualTo(new RopeScaling.Dynamic(2, 64));
+        read("rope_scaling", "{\"type\": \"yarn\", \"factor\": 4.0, \"finetuned\": true}");
+    }
+
+    /** Keys of published models that change nothing: Qwen2.5-0.5B, GPT-2 medium, LLaMA 7B, and dumps of old transformers. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+                    qwen2 | use_mrope | false
+                    llama | max_sequence_length | 2048
+                    llama | n_special | 0
+                    llama | predict_special_tokens | true
+                    llama | output_past | true
+                    llama | is_decoder | false
+                    llama | num_beams | 1
+                    llama | length_penalty | 1.0
+                    llama | typical_p | 1.0
+                    llama | pruned_heads | {}
+                    llama | use_sliding_window | false
+                    llama | layer_types | ["full_attention", "full_attention"]
+                    mistral | attention_bias | false
+                    mistral | mlp_bias | false
+                    """)
+    void keysThatChangeNothingPass(String model, String key, String value) {
+        assertThat(read("model_type", '"' + model + '"', key, value))
+                .usingRecursiveComparison()
+                .isEqualTo(read("model_type", '"' + model + '"'));
     }
 
     @Test

@@ -11,6 +11,7 @@ import anneal.io.JsonObject;
 import anneal.train.Schedule.Constant;
 import anneal.train.Schedule.Cosine;
 import anneal.train.Schedule.CosineRestarts;
+import anneal.train.Schedule.Curve;
 import anneal.train.Schedule.InverseSqrt;
 import anneal.train.Schedule.LinearDecay;
 import anneal.train.Schedule.Polynomial;
@@ -18,6 +19,7 @@ import anneal.train.Schedule.WarmupStableDecay;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class ScheduleTest {
@@ -32,7 +34,7 @@ class ScheduleTest {
             JsonObject options = all.object(name).object("options");
             double[] rates = all.object(name).numbers("rates");
             Schedule s = schedule(name, options);
-            int total = options.integer("num_training_steps", rates.length);
+            int total = total(options, rates.length);
             for (int i = 0; i < rates.length; i++) {
                 assertThat(s.rate(i, total)).as("%s step %d", name, i).isCloseTo(rates[i], within(1e-12));
                 worst = Math.max(worst, Math.abs(s.rate(i, total) - rates[i]));
@@ -42,11 +44,35 @@ class ScheduleTest {
         Golden.report("parts/schedules", cases, worst);
     }
 
+    /** The steps of the run; a number of stable steps, if there is one, decides. */
+    private static int total(JsonObject o, int otherwise) {
+        JsonObject more = more(o);
+        return more.has("num_stable_steps")
+                ? o.integer("num_warmup_steps", 0) + more.integer("num_stable_steps") + more.integer("num_decay_steps")
+                : o.integer("num_training_steps", otherwise);
+    }
+
+    private static JsonObject more(JsonObject o) {
+        return o.has("scheduler_specific_kwargs")
+                ? o.object("scheduler_specific_kwargs")
+                : new JsonObject(Map.of(), "options");
+    }
+
     private static Schedule schedule(String name, JsonObject o) {
         int warmup = o.integer("num_warmup_steps", 0);
-        JsonObject more = o.has("scheduler_specific_kwargs")
-                ? o.object("scheduler_specific_kwargs")
-                : new JsonObject(Map.of(), name);
+        JsonObject more = more(o);
+        more.requireKnown(Set.of(
+                "num_cycles",
+                "power",
+                "lr_end",
+                "timescale",
+                "min_lr_rate",
+                "min_lr",
+                "num_decay_steps",
+                "num_stable_steps",
+                "min_lr_ratio",
+                "warmup_type",
+                "decay_type"));
         return switch (name) {
             case "constant", "constant_with_warmup" -> new Constant(1, warmup);
             case "linear" -> new LinearDecay(1, warmup);
@@ -57,11 +83,91 @@ class ScheduleTest {
                 more.has("timescale")
                         ? new InverseSqrt(1, warmup, more.integer("timescale"))
                         : new InverseSqrt(1, warmup);
-            case "cosine_with_min_lr" -> new Cosine(1, warmup, more.number("min_lr_rate"));
+            case "cosine_with_min_lr" ->
+                new Cosine(
+                        1,
+                        warmup,
+                        more.has("min_lr") ? more.number("min_lr") : more.number("min_lr_rate"),
+                        more.number("num_cycles", 0.5));
             case "warmup_stable_decay" ->
-                new WarmupStableDecay(1, warmup, more.integer("num_decay_steps"), more.number("min_lr_ratio", 0));
+                new WarmupStableDecay(
+                        1,
+                        warmup,
+                        more.integer("num_decay_steps"),
+                        more.number("min_lr_ratio", 0),
+                        curve(more.string("warmup_type", "linear")),
+                        curve(more.string("decay_type", "cosine")),
+                        more.number("num_cycles", 0.5));
             default -> throw new AssertionError("no schedule for the recorded " + name);
         };
+    }
+
+    private static Curve curve(String name) {
+        return switch (name) {
+            case "linear" -> Curve.LINEAR;
+            case "cosine" -> Curve.COSINE;
+            case "1-sqrt" -> Curve.ONE_MINUS_SQRT;
+            default -> throw new AssertionError("no curve for the recorded " + name);
+        };
+    }
+
+    /** Rates of transformers 5.24's get_wsd_schedule with 4 steps up, 3 level, 5 down to 0.1, printed to 17 digits. */
+    @Test
+    void upAndDownAlongEveryCurve() {
+        assertRates(
+                new WarmupStableDecay(1, 4, 5, 0.1, Curve.COSINE, Curve.LINEAR, 0.5),
+                0.1,
+                0.2318019484660536,
+                0.5499999999999999,
+                0.8681980515339464,
+                1.0,
+                1.0,
+                1.0,
+                1.0,
+                0.8200000000000001,
+                0.64,
+                0.4600000000000001,
+                0.27999999999999997,
+                0.1,
+                0.1);
+        assertRates(
+                new WarmupStableDecay(1, 4, 5, 0.1, Curve.ONE_MINUS_SQRT, Curve.ONE_MINUS_SQRT, 0.5),
+                0.1,
+                0.22057713659400527,
+                0.36360389693210715,
+                0.55,
+                1.0,
+                1.0,
+                1.0,
+                1.0,
+                0.5975077640500379,
+                0.4307900211696917,
+                0.30286299768266495,
+                0.19501552810007572,
+                0.1,
+                0.1);
+        assertRates(
+                new WarmupStableDecay(1, 4, 5, 0.1, Curve.LINEAR, Curve.COSINE, 1.5),
+                0.1,
+                0.325,
+                0.55,
+                0.775,
+                1.0,
+                1.0,
+                1.0,
+                1.0,
+                0.41094235253127376,
+                0.1859423525312736,
+                0.9140576474687263,
+                0.6890576474687264,
+                0.1,
+                0.1);
+    }
+
+    private static void assertRates(Schedule s, double... rates) {
+        for (int i = 0; i < rates.length; i++) {
+            assertThat(s.rate(i, 12)).as("%s step %d", s, i).isCloseTo(rates[i], within(1e-15));
+        }
     }
 
     @Test
