@@ -6,8 +6,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of vector, blas,
- * scalar. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
+ * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of emitted, vector,
+ * blas, scalar. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
  */
 final class KernelLookup {
     private static final String PROPERTY = "anneal.kernels";
@@ -44,12 +44,13 @@ final class KernelLookup {
         Logger log = LoggerFactory.getLogger(Kernels.class);
         Kernels kernels = switch (wanted) {
             case "" -> best(log);
+            case "emitted" -> named(wanted, emittedObstacle(), () -> new EmittedKernels(new VectorKernels()));
             case "vector" -> named(wanted, vectorObstacle(), VectorKernels::new);
             case "blas" -> named(wanted, BlasKernels.obstacle(), () -> blas(besideBlas()));
             case "scalar" -> new ScalarKernels();
             default ->
                 throw new IllegalArgumentException(
-                        "-D" + PROPERTY + "=" + wanted + ": the tiers are vector, blas and scalar");
+                        "-D" + PROPERTY + "=" + wanted + ": the tiers are emitted, vector, blas and scalar");
         };
         String reason = wanted.isEmpty() ? "the best this machine has" : "-D" + PROPERTY + " names it";
         log.info("Kernels: {} tier, {}", kernels.name(), reason);
@@ -66,6 +67,11 @@ final class KernelLookup {
     private static Kernels best(Logger log) {
         String vector = vectorObstacle();
         if (vector == null) {
+            String emitted = emittedObstacle();
+            if (emitted == null) {
+                return new EmittedKernels(new VectorKernels());
+            }
+            log.info("Kernels: no emitted machine code: {}", emitted);
             return new VectorKernels();
         }
         Kernels kernels = new ScalarKernels();
@@ -98,6 +104,12 @@ final class KernelLookup {
                                     + " platform",
                     e);
         }
+    }
+
+    /** Emitted code stands on the vector tier. */
+    private static String emittedObstacle() {
+        String vector = vectorObstacle();
+        return vector != null ? vector : EmittedKernels.obstacle();
     }
 
     private static Kernels besideBlas() {

@@ -12,17 +12,18 @@ import java.lang.foreign.MemorySegment;
  * are bit-identical for any number of threads: work is cut by problem size. Gradient results ({@code d...}) are added
  * to what is there unless a parameter says otherwise; a gradient that nobody wants is passed as {@code null}.
  *
- * <p>Tiers: {@link ScalarKernels} plain loops, the reference; {@code VectorKernels} the Vector API; {@code BlasKernels}
- * products through ND4J's BLAS, the rest from another tier. {@link KernelLookup} chooses once and says why.
+ * <p>Tiers: {@link ScalarKernels} plain loops, the reference; {@code VectorKernels} the Vector API; {@code EmittedKernels}
+ * machine code that Java writes, the rest from the vector tier; {@code BlasKernels} products through ND4J's BLAS, the rest from
+ * another tier. {@link KernelLookup} chooses once and says why.
  */
-public sealed interface Kernels permits ScalarKernels, VectorKernels, BlasKernels {
+public sealed interface Kernels permits ScalarKernels, VectorKernels, ForwardingKernels {
 
-    /** The tier in use, chosen once from {@code -Danneal.kernels=vector|blas|scalar} or by what the machine can do. */
+    /** The tier in use, chosen once from {@code -Danneal.kernels=emitted|vector|blas|scalar} or by what the machine can do. */
     static Kernels get() {
         return KernelLookup.chosen();
     }
 
-    /** "scalar", "vector", "blas". */
+    /** "scalar", "vector", "blas", "emitted". */
     String name();
 
     // ---------------------------------------------------------------- products
@@ -38,11 +39,7 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, BlasKernel
      *
      * <p>As one product it reads and writes y once; the thin product alone would be all waiting for memory.
      */
-    default void matmulTPlus(
-            MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmulT(y, x, w, m, 1, add);
-        matmulT(y, u, v, m, 1, true);
-    }
+    void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add);
 
     /** y[m, K] = x[m, N] w + u[m, R] v (+ y if {@code add}), w [N, K], v [R, K]: its input's gradient. */
     default void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {

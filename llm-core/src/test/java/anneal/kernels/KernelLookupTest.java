@@ -29,8 +29,17 @@ class KernelLookupTest {
     }
 
     @Test
-    void vectorWhereTheMachineHasIt() throws Exception {
-        assertThat(start(true, MODULE)).contains("tier=vector").doesNotContain("WARN anneal");
+    void theBestTierThatTheMachineHas() throws Exception {
+        String best = EmittedKernels.obstacle() == null ? "tier=emitted" : "tier=vector";
+        assertThat(start(true, MODULE)).contains(best).doesNotContain("WARN anneal");
+    }
+
+    @Test
+    void emittedCodeNeedsNativeAccess() throws Exception {
+        assertThat(start(entry -> true, false, MODULE, "--illegal-native-access=deny"))
+                .contains("tier=vector");
+        assertThat(start(entry -> true, false, MODULE, "-Danneal.kernels=emitted", "--illegal-native-access=deny"))
+                .contains("error=-Danneal.kernels=emitted cannot be had: ");
     }
 
     @Test
@@ -95,13 +104,16 @@ class KernelLookupTest {
                 .contains("tier=scalar")
                 .doesNotContain("WARN anneal");
         assertThat(start(true, MODULE, "-Danneal.kernels=blas")).contains("tier=blas");
+        assertThat(start(true, MODULE, "-Danneal.kernels=vector")).contains("tier=vector");
+        assertThat(start(true, "-Danneal.kernels=emitted"))
+                .contains("error=-Danneal.kernels=emitted cannot be had: the module jdk.incubator.vector is not there");
         assertThat(start(true, "-Danneal.kernels=vector"))
                 .contains("error=-Danneal.kernels=vector cannot be had: the module jdk.incubator.vector is not there");
         assertThat(start(false, MODULE, "-Danneal.kernels=blas"))
                 .contains("error=-Danneal.kernels=blas cannot be had: ND4J is not on the class path: add the artifact"
                         + " org.nd4j:nd4j-api");
         assertThat(start(true, MODULE, "-Danneal.kernels=gpu"))
-                .contains("error=-Danneal.kernels=gpu: the tiers are vector, blas and scalar");
+                .contains("error=-Danneal.kernels=gpu: the tiers are emitted, vector, blas and scalar");
     }
 
     private static String start(boolean nd4j, String... options) throws IOException, InterruptedException {
@@ -110,12 +122,17 @@ class KernelLookupTest {
 
     /** Starts a JVM with these entries of the class path. */
     private static String start(Predicate<String> entries, String... options) throws IOException, InterruptedException {
+        return start(entries, true, options);
+    }
+
+    private static String start(Predicate<String> entries, boolean nativeAccess, String... options)
+            throws IOException, InterruptedException {
         String path = Arrays.stream(System.getProperty("java.class.path").split(System.getProperty("path.separator")))
                 .filter(entries)
                 .collect(Collectors.joining(System.getProperty("path.separator")));
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.add("--enable-native-access=ALL-UNNAMED");
+        command.addAll(nativeAccess ? List.of("--enable-native-access=ALL-UNNAMED") : List.of());
         command.addAll(List.of(options));
         command.addAll(List.of("-cp", path, Probe.class.getName()));
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();

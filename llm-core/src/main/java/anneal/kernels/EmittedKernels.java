@@ -1,0 +1,67 @@
+package anneal.kernels;
+
+import anneal.kernels.emit.CpuFeatures;
+import anneal.kernels.emit.RowProducts;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.EnumMap;
+import java.util.Map;
+
+/**
+ * Machine code that Java writes, where it is faster than what the compiler makes of the Vector API; the rest from that tier.
+ *
+ * <p>Now: the product of a stored matrix with one vector, which is what decoding does. See docs/emitted-kernels.md.
+ */
+public final class EmittedKernels extends ForwardingKernels {
+    /** Weights that are worth a task. */
+    private static final int GRAIN = 1 << 15;
+
+    private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
+
+    EmittedKernels(Kernels rest) {
+        super(rest);
+        for (RowProducts.Layout layout : RowProducts.Layout.values()) {
+            products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, Arena.global()));
+        }
+    }
+
+    /** Why this tier cannot be had, in words for a log line; null if it can. */
+    static String obstacle() {
+        return CpuFeatures.obstacle();
+    }
+
+    @Override
+    public String name() {
+        return "emitted";
+    }
+
+    @Override
+    public void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        RowProducts product = w instanceof BlockMatrix b ? products.get(b.format()) : null;
+        if (m == 1 && product != null && alpha == 1 && !add) {
+            oneRow(product, y, x, (BlockMatrix) w);
+        } else {
+            rest().matmulT(y, x, w, m, alpha, add);
+        }
+    }
+
+    @Override
+    public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        if (m == 1) {
+            matmulT(y, x, w, m, 1, add);
+            matmulT(y, u, v, m, 1, true);
+        } else {
+            rest().matmulTPlus(y, x, w, u, v, m, add);
+        }
+    }
+
+    private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {
+        int n = w.rows(), k = w.cols(), rows = Math.clamp(GRAIN / Math.max(1, k), 1, Math.max(1, n));
+        MemorySegment sums = VectorScratch.mine().result(RowProducts.preparedBytes(k));
+        product.prepare(sums, x, k);
+        Parallel.run(VectorGemm.ceil(n, rows), t -> {
+            int from = t * rows, count = Math.min(rows, n - from);
+            product.multiply(y.asSlice(4L * from), w.data().asSlice(w.offset(from, 0)), x, sums, count, k);
+        });
+    }
+}

@@ -1,0 +1,21 @@
+package anneal.kernels;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import org.junit.jupiter.api.BeforeAll;
+
+class EmittedKernelsTest extends KernelsContract {
+    private static Kernels emitted;
+
+    @BeforeAll
+    static void start() {
+        String obstacle = EmittedKernels.obstacle();
+        assumeTrue(obstacle == null, "no emitted code here: " + obstacle);
+        emitted = new EmittedKernels(new VectorKernels());
+    }
+
+    @Override
+    Kernels kernels() {
+        return emitted;
+    }
+}

@@ -1,0 +1,52 @@
+package anneal.kernels.emit;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/** Memory that ends, or begins, at a page that nobody may touch: one byte too far and the JVM is gone. */
+final class GuardedMemory {
+    private static final long PAGE = 4096;
+
+    private GuardedMemory() {}
+
+    /** {@code size} bytes with a forbidden page right behind them, or right before them. */
+    static MemorySegment allocate(Arena arena, long size, boolean guardBehind) {
+        long inside = Math.max(1, (size + PAGE - 1) / PAGE) * PAGE, all = inside + 2 * PAGE;
+        try {
+            long start =
+                    (long) function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG)
+                            .invokeExact(0L, all, 1 | 2, 0x22, -1, 0L);
+            MethodHandle protect = function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
+            if ((int) protect.invokeExact(start, PAGE, 0) != 0
+                    || (int) protect.invokeExact(start + PAGE + inside, PAGE, 0) != 0) {
+                throw new IllegalStateException("mprotect failed");
+            }
+            MethodHandle unmap = function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+            long from = guardBehind ? start + PAGE + inside - size : start + PAGE;
+            return MemorySegment.ofAddress(from).reinterpret(size, arena, s -> {
+                try {
+                    int done = (int) unmap.invokeExact(start, all);
+                } catch (Throwable e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static MethodHandle function(String name, MemoryLayout result, MemoryLayout... arguments) {
+        Linker linker = Linker.nativeLinker();
+        return linker.downcallHandle(
+                linker.defaultLookup().findOrThrow(name), FunctionDescriptor.of(result, arguments));
+    }
+}
