@@ -54,6 +54,10 @@ public record Perplexity(double nll, long tokens) {
             sum += nll(model, Arrays.copyOfRange(ids, whole * window, ids.length), 1, rest);
             count += rest - 1;
         }
+        if (!Double.isFinite(sum)) {
+            throw new IllegalArgumentException(
+                    "perplexity: the model's likelihoods are not finite numbers: the sum of the nll is " + sum);
+        }
         return new Perplexity(sum, count);
     }
 

@@ -56,6 +56,9 @@ final class BenchCommand implements Callable<Integer> {
             description = "CASE is a name of a JMH benchmark and what follows are JMH's options, after --.")
     boolean jmh;
 
+    @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
+    Path config;
+
     @Spec
     CommandSpec spec;
 

@@ -55,6 +55,7 @@ final class EvalCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        RunFlags.require("--max-tokens", maxTokens, 0);
         StringBuilder text = new StringBuilder();
         for (Sample sample : Jsonl.read(data)) {
             if (!(sample instanceof Sample.Text t)) {

@@ -47,6 +47,12 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(names = "--logprobs", description = "Also list each token with its log-probability.")
     boolean logProbs;
 
+    @Option(
+            names = "--beams",
+            paramLabel = "N",
+            description = "Search for the most likely text with N beams (default: ${DEFAULT-VALUE}).")
+    int beams = 1;
+
     @ArgGroup(validate = false, heading = "%nSampling%n")
     SamplingFlags sampling = new SamplingFlags();
 
@@ -59,14 +65,16 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
-        if (sampling.beams > 1 && (logProbs || !stops.isEmpty() || sampling.temperature > 0)) {
-            throw new IllegalArgumentException("--beams " + sampling.beams
-                    + " finds the most likely text: it goes with neither --temp, --stop nor --logprobs");
+        RunFlags.require("--beams", beams, 1);
+        if (beams > 1 && (logProbs || !stops.isEmpty() || sampling.cuts())) {
+            throw new IllegalArgumentException(
+                    "--beams " + beams
+                            + " finds the most likely text: it goes with none of --temp, --top-p, --top-k, --min-p, --stop, --logprobs");
         }
         try (Pretrained lm = model.load()) {
             int[] ids = ids(lm);
-            if (sampling.beams > 1) {
-                var best = lm.beamSearch().search(ids, BeamSearch.Options.of(sampling.beams), sampling.sampling());
+            if (beams > 1) {
+                var best = lm.beamSearch().search(ids, BeamSearch.Options.of(beams), sampling.sampling());
                 out.println(lm.tokenizer().decode(best.getFirst().tokens()));
                 return 0;
             }

@@ -41,6 +41,9 @@ final class InspectCommand implements Callable<Integer> {
     @Option(names = "--tensors", description = "List every tensor.")
     boolean tensors;
 
+    @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
+    Path config;
+
     @Spec
     CommandSpec spec;
 

@@ -84,7 +84,9 @@ final class PretrainCommand implements Callable<Integer> {
         }
         ModelFlags.useThreads(run.steps.threads);
         Tokenizer tokenizer = shape.tokenizer != null ? Tokenizers.load(shape.tokenizer) : learn();
-        try (Pretrained lm = Pretrained.create(decoderConfig(tokenizer), tokenizer, run.steps.seed)) {
+        DecoderConfig config = decoderConfig(tokenizer);
+        RunPlan.requireState(config.parameterCount(), RunPlan.availableBytes());
+        try (Pretrained lm = Pretrained.create(config, tokenizer, run.steps.seed)) {
             TrainingData data = TrainingData.read(
                     run,
                     d -> d.encode(tokenizer),
@@ -125,6 +127,9 @@ final class PretrainCommand implements Callable<Integer> {
         if (shape.modelConfig != null) {
             return DecoderConfig.of(Json.read(shape.modelConfig));
         }
+        RunFlags.require("--hidden-size", shape.hiddenSize, 1);
+        RunFlags.require("--layers", shape.layers, 1);
+        RunFlags.require("--heads", shape.heads, 1);
         if (shape.hiddenSize % shape.heads != 0) {
             throw new IllegalArgumentException(
                     "--hidden-size " + shape.hiddenSize + " must be a multiple of --heads " + shape.heads);

@@ -35,6 +35,9 @@ final class QuickstartCommand implements Callable<Integer> {
             description = "Steps of pretraining; fine-tuning makes a twelfth as many (default: ${DEFAULT-VALUE}).")
     int steps = 1800;
 
+    @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
+    Path config;
+
     @Spec
     CommandSpec spec;
 

@@ -23,7 +23,7 @@ final class RunFlags {
         require("--epochs", steps.epochs == null ? 1 : steps.epochs, 1);
         require("--batch-size", steps.batchSize, 1);
         require("--grad-accumulation", steps.accumulation, 1);
-        require("--warmup", steps.warmup, 0);
+        require("--warmup", steps.warmup == null ? 0 : steps.warmup, 0);
         require("--threads", steps.threads == null ? 1 : steps.threads, 1);
         require("--max-seq-length", data.maxSeqLength, 2);
         require("--steps-per-report", output.report, 1);
@@ -46,7 +46,7 @@ final class RunFlags {
         }
     }
 
-    private static void require(String flag, long value, long least) {
+    static void require(String flag, long value, long least) {
         if (value < least) {
             throw new IllegalArgumentException(flag + " " + value + " must be at least " + least);
         }
@@ -114,8 +114,16 @@ final class RunFlags {
                 description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
         ScheduleName scheduler = ScheduleName.cosine;
 
-        @Option(names = "--warmup", paramLabel = "N", description = "Steps of warm-up (default: ${DEFAULT-VALUE}).")
-        int warmup = 0;
+        @Option(
+                names = "--warmup",
+                paramLabel = "N",
+                description = "Steps of warm-up (default: 50, or a tenth of the run if that is less).")
+        Integer warmup;
+
+        /** Steps of warm-up in a run of so many. */
+        int warmup(long total) {
+            return warmup != null ? warmup : (int) Math.min(50, total / 10);
+        }
 
         @Option(
                 names = "--optimizer",

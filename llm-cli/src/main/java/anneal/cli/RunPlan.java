@@ -35,6 +35,9 @@ record RunPlan(
 
     private static final long JVM = 320L << 20;
 
+    /** Parameter, gradient and two moments. */
+    private static final long STATE_BYTES = 4 * Float.BYTES;
+
     /** The parts of peak memory. */
     record Bytes(long weights, long state, long activations, long work, long heap) {
         long total() {
@@ -56,7 +59,7 @@ record RunPlan(
         long tokens = (long) flags.steps.batchSize * rowLength;
         Bytes bytes = new Bytes(
                 storedBytes(model),
-                16 * trained,
+                STATE_BYTES * trained,
                 activations(config, flags, tokens),
                 JVM + (64L << 20) + 8L * tokens,
                 SHARED_HEAP + Parallel.threads() * THREAD_HEAP + BATCH_BYTES * tokens);
@@ -118,9 +121,25 @@ record RunPlan(
         return os.getFreeMemorySize();
     }
 
-    /** Throws if the run cannot fit. */
+    /**
+     * Throws if the trained state of so many parameters cannot fit: before the weights take their memory, since a system that
+     * has none left may end the process without a word.
+     */
+    static void requireState(long parameters, long available) {
+        if (STATE_BYTES * parameters > available) {
+            throw new IllegalArgumentException(String.format(
+                    Locale.ROOT,
+                    "not enough memory: to train %,d parameters needs about %.1f GiB for weights, gradients and optimiser, and"
+                            + " %.1f GiB are free",
+                    parameters,
+                    STATE_BYTES * parameters / GIB,
+                    available / GIB));
+        }
+    }
+
+    /** Throws if what the run adds to the trained weights, which are in memory already, cannot fit. */
     void requireMemory(long available) {
-        if (bytes.total() > available) {
+        if (bytes.total() - Float.BYTES * trainedParameters > available) {
             throw new IllegalArgumentException(String.format(
                     Locale.ROOT,
                     "not enough memory: this run needs about %.1f GiB and %.1f GiB are free; use --grad-checkpoint, a smaller "

@@ -31,16 +31,10 @@ final class SamplingFlags {
     @Option(names = "--repetition-penalty", paramLabel = "X", description = "Above 1: used tokens become less likely.")
     double repetitionPenalty = 1;
 
-    @Option(names = "--beams", paramLabel = "N", description = "Beam search with N beams.")
-    int beams = 1;
-
     @Option(names = "--seed", paramLabel = "N", description = "Default: ${DEFAULT-VALUE}.")
     long seed = 0;
 
     Sampling sampling() {
-        if (beams < 1) {
-            throw new IllegalArgumentException("--beams " + beams + " must be at least 1");
-        }
         return Sampling.builder()
                 .maxNewTokens(maxTokens)
                 .temperature(temperature)
@@ -50,5 +44,10 @@ final class SamplingFlags {
                 .repetitionPenalty(repetitionPenalty)
                 .seed(seed)
                 .build();
+    }
+
+    /** True if something is asked for that only a random choice uses. */
+    boolean cuts() {
+        return temperature > 0 || topP != 1 || topK != 0 || minP != 0;
     }
 }

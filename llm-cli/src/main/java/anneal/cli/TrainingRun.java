@@ -103,7 +103,7 @@ final class TrainingRun {
         RunFlags.Steps s = flags.steps;
         TrainConfig.Builder config = TrainConfig.builder()
                 .accumulate(s.accumulation)
-                .schedule(s.scheduler.of(s.learningRate, s.warmup, total))
+                .schedule(s.scheduler.of(s.learningRate, s.warmup(total), total))
                 .clipNorm(s.maxGradNorm)
                 .seed(s.seed)
                 .logEvery(flags.output.report)

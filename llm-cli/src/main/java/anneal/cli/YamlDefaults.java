@@ -1,6 +1,7 @@
 package anneal.cli;
 
 import anneal.io.Json;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -19,7 +20,8 @@ import picocli.CommandLine.Model.OptionSpec;
 
 /** {@code --config run.yaml}: the same keys as the flags, without dashes in front; a flag on the command line wins. */
 final class YamlDefaults implements CommandLine.IDefaultValueProvider {
-    private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
+    private static final ObjectMapper YAML =
+            new ObjectMapper(new YAMLFactory()).enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     private final Path file;
     private final List<String> args;
     private final Map<String, String> values;
@@ -67,7 +69,7 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
                                     ? ""
                                     : "line " + e.getLocation().getLineNr() + ": ")
                             + "not YAML with one key a line: "
-                            + e.getOriginalMessage().lines().findFirst().orElse(""),
+                            + Json.reason(e),
                     e);
         } catch (IOException e) {
             throw new UncheckedIOException(file.toString(), e);

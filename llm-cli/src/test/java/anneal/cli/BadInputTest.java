@@ -125,6 +125,71 @@ class BadInputTest {
     }
 
     @Test
+    void moreLayersThanAFileCanHold() throws IOException {
+        byte[] bytes = Files.readAllBytes(gguf), key = "llama.block_count".getBytes(StandardCharsets.UTF_8);
+        int at = new String(bytes, StandardCharsets.ISO_8859_1).indexOf("llama.block_count") + key.length + 4;
+        Path folder = copy(), lies = dir.resolve("layers.gguf");
+        String config = Files.readString(folder.resolve("config.json"));
+        for (int layers : new int[] {100_000_000, Integer.MAX_VALUE}) {
+            ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putInt(at, layers);
+            bad(sft(Files.write(lies, bytes), data), "llama.block_count " + layers);
+            Files.writeString(
+                    folder.resolve("config.json"),
+                    config.replaceFirst("\"num_hidden_layers\"\\s*:\\s*2", "\"num_hidden_layers\": " + layers));
+            bad(sft(folder, data), "config.json", "num_hidden_layers", "at most 4096", "" + layers);
+        }
+        bad(
+                List.of("pretrain", "--data", text(), "--layers", 100_000_000, "--output", dir.resolve("out")),
+                "at most 4096");
+    }
+
+    private Path text() throws IOException {
+        return Files.writeString(dir.resolve("text.txt"), "all work and no play makes jack a dull boy ".repeat(200));
+    }
+
+    @Test
+    void aModelThatCannotBeMade() throws IOException {
+        for (String flag : List.of("--heads", "--layers", "--hidden-size")) {
+            bad(
+                    List.of("pretrain", "--data", text(), flag, 0, "--output", dir.resolve("out")),
+                    flag + " 0 must be at least 1");
+        }
+        bad(
+                List.of(
+                        "pretrain",
+                        "--data",
+                        text(),
+                        "--hidden-size",
+                        65536,
+                        "--layers",
+                        400,
+                        "--output",
+                        dir.resolve("out")),
+                "not enough memory: to train",
+                "GiB are free");
+    }
+
+    @Test
+    void aModelThatGivesNoNumbers() throws IOException {
+        Path folder = copy(), weights = folder.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        ByteBuffer last = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        for (int at = bytes.length - 400; at < bytes.length; at += 4) {
+            last.putInt(at, Float.floatToIntBits(Float.NaN));
+        }
+        Files.write(weights, bytes);
+        bad(List.of("generate", "--model", folder, "--prompt", "x", "--beams", 2), "not numbers (NaN)");
+        bad(List.of("generate", "--model", folder, "--prompt", "x"), "not numbers (NaN)");
+        bad(List.of("eval", "--model", folder, "--data", text()), "not finite", "NaN");
+    }
+
+    @Test
+    void aConfigThatSaysAThingTwice() throws IOException {
+        Path yaml = Files.writeString(dir.resolve("run.yaml"), "iters: 3\niters: 4\n");
+        bad(sft(model, data, "--config", yaml), "run.yaml", "iters");
+    }
+
+    @Test
     void modelsWhosePartsDoNotFit() throws IOException {
         Path folder = copy(), config = folder.resolve("config.json");
         String good = Files.readString(config);
@@ -156,7 +221,7 @@ class BadInputTest {
         Path file = dir.resolve("bad.jsonl");
         String line = Files.readAllLines(data).getFirst();
         Files.writeString(file, line + "\n" + line + "\n{\"messages\": [\n");
-        bad(sft(model, file), "bad.jsonl:3");
+        assertThat(bad(sft(model, file), "bad.jsonl:3")).doesNotContain("start marker");
         Files.writeString(file, line + "\n{\"question\": \"what?\"}\n");
         bad(sft(model, file), "bad.jsonl:2", "question");
         Files.writeString(file, line + "\n{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}\n");
@@ -185,6 +250,11 @@ class BadInputTest {
             bad(sft(model, data, flag.toArray()), flag.get(0) + " " + flag.get(1), "must be");
         }
         bad(sft(model, data, "--epochs", 1), "--iters", "--epochs");
+        bad(sft(model, data, "--batch-size", 200_000_000), "not enough memory: this run needs about", "GiB are free");
+        bad(
+                List.of("eval", "--model", model, "--data", data, "--max-tokens", -5),
+                "--max-tokens -5 must be at least 0");
+        bad(List.of("chat", "--model", model, "--beams", 4), "--beams");
         bad(sft(model, data, "--lora-rank", 0), "rank 0");
         bad(sft(model, data, "--lora-target", "q_prj"), "q_prj");
         bad(sft(model, data, "--lora-target", "(q_proj"), "(q_proj");
@@ -245,6 +315,10 @@ class BadInputTest {
             bad(use, "adapter", "layers.0.self_attn.q_proj", "layers.1.self_attn.v_proj");
         }
         bad(List.of("generate", "--model", model, "--adapter", dir.resolve("no"), "--prompt", "x"), "no");
+        edit(adapter.resolve("adapter_config.json"), "lora_dropout", "lora_dropuot");
+        bad(
+                List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
+                "adapter_config.json: unknown key \"lora_dropuot\", did you mean \"lora_dropout\"?");
     }
 
     @Test

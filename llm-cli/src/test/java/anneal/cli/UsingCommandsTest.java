@@ -91,6 +91,7 @@ class UsingCommandsTest {
     @Test
     void generateRefusesWhatItWouldIgnore() {
         bad(generate("--beams", 2, "--logprobs"), "--beams 2", "--logprobs");
+        bad(generate("--beams", 2, "--top-p", 0.5), "--beams 2", "--top-p");
         bad(generate("--beams", 0), "--beams 0");
         bad(generate("--raw", "--system", "Be brief."), "--system", "--raw");
         bad(generate("--temp", -1), "temperature");

@@ -6,6 +6,7 @@ import anneal.data.Sample.Instruction;
 import anneal.data.Sample.Preference;
 import anneal.data.Sample.Rated;
 import anneal.data.Sample.Text;
+import anneal.io.Json;
 import anneal.text.Message;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
@@ -366,8 +367,7 @@ final class Shapes {
         try {
             return JSON.readTree(json);
         } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException(
-                    name + ": \"" + key + "\" holds malformed JSON: " + e.getOriginalMessage(), e);
+            throw new IllegalArgumentException(name + ": \"" + key + "\" holds malformed JSON: " + Json.reason(e), e);
         }
     }
 }

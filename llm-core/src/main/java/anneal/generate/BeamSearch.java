@@ -169,6 +169,11 @@ public final class BeamSearch {
             Tensor logProbs = Ops.logSoftmax(model.logits(hidden));
             float[][] rows = new float[logProbs.rowCount()][];
             Arrays.setAll(rows, b -> Scores.row(logProbs, b));
+            for (float[] row : rows) {
+                if (Float.isNaN(row[0])) { // one score that is not a number makes them all so
+                    throw new IllegalArgumentException("generate: the model's scores are not numbers (NaN)");
+                }
+            }
             return rows;
         }
 

@@ -1,5 +1,6 @@
 package anneal.io;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
@@ -184,6 +185,11 @@ public final class Json {
         return Optional.ofNullable(best);
     }
 
+    /** The known name that {@code name} is a slip of: one or two letters apart, but not the same. */
+    public static Optional<String> slip(String name, Collection<String> known) {
+        return nearest(name, known).filter(k -> distance(name, k) <= Math.min(2, name.length() / 4));
+    }
+
     private static int distance(String a, String b) {
         int[] beforeLast = new int[b.length() + 1];
         int[] last = new int[b.length() + 1];
@@ -216,9 +222,14 @@ public final class Json {
         throw new IllegalArgumentException(where + " must hold a JSON object but holds " + JsonObject.describe(value));
     }
 
+    /** What is wrong, on one line, without the places that the parser names in its own way. */
+    public static String reason(JacksonException e) {
+        return e.getOriginalMessage().lines().findFirst().orElse("").replaceFirst(" \\(start marker at .*", "");
+    }
+
     /** Line, column and what is wrong there, on one line. */
     static String problem(JsonProcessingException e) {
-        String message = e.getOriginalMessage().lines().findFirst().orElse("");
+        String message = reason(e);
         return e.getLocation() == null || e.getLocation().getLineNr() < 1
                 ? message
                 : "line " + e.getLocation().getLineNr() + ", column "

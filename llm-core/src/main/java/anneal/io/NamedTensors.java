@@ -9,8 +9,6 @@ import java.util.Map;
 
 /** Tensors in memory, by name, to and from files that must hold exactly them. */
 public final class NamedTensors {
-    private static final int NAMED = 20;
-
     private NamedTensors() {}
 
     /** What a file of these tensors holds, under {@code prefix} + name: F32, in place, nothing copied. */
@@ -47,8 +45,7 @@ public final class NamedTensors {
         if (!wrong.isEmpty()) {
             throw new IllegalArgumentException(where + " does not fit, " + wrong.size()
                     + (wrong.size() == 1 ? " tensor: " : " tensors: ")
-                    + String.join("; ", wrong.subList(0, Math.min(NAMED, wrong.size())))
-                    + (wrong.size() > NAMED ? "; and " + (wrong.size() - NAMED) + " more" : ""));
+                    + String.join("; ", wrong));
         }
         tensors.forEach((name, t) -> t.set(file.get(prefix + name).floats()));
     }

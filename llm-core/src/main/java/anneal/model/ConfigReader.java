@@ -248,7 +248,10 @@ final class ConfigReader {
     // ---------------------------------------------------------------- windows
 
     private int[] windows(Family family, int layers) {
-        int[] windows = new int[Math.max(0, layers)];
+        if (layers > DecoderConfig.MOST_LAYERS) {
+            throw json.error("num_hidden_layers", "at most " + DecoderConfig.MOST_LAYERS);
+        }
+        int[] windows = DecoderConfig.noWindows(layers);
         read.add("layer_types");
         List<String> types = json.has("layer_types") ? json.strings("layer_types") : null;
         if (types != null && types.size() != layers) {

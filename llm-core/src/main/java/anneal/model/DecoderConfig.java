@@ -93,6 +93,18 @@ public record DecoderConfig(
         windows = windows.clone();
     }
 
+    /** More blocks than any model has: a number beyond it is a damaged file, not a reason to fill the memory. */
+    static final int MOST_LAYERS = 4096;
+
+    /** Full attention in each layer. */
+    static int[] noWindows(int layers) {
+        if (layers > MOST_LAYERS) {
+            throw new IllegalArgumentException(
+                    "config: num_hidden_layers must be at most " + MOST_LAYERS + " but is " + layers);
+        }
+        return new int[Math.max(0, layers)];
+    }
+
     private static void requirePositive(String key, int value) {
         if (value < 1) {
             throw new IllegalArgumentException("config: " + key + " must be positive but is " + value);
@@ -338,7 +350,7 @@ public record DecoderConfig(
                     activation,
                     tied,
                     biases,
-                    windows != null ? windows : new int[Math.max(0, layers)],
+                    windows != null ? windows : noWindows(layers),
                     turn,
                     scaleScores,
                     scaleByLayer,

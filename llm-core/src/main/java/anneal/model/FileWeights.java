@@ -12,7 +12,6 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Collectors;
 
 /**
  * Weights of a file. Matrices are read in place, in the form they are stored in; vectors, which are small, are widened into memory.
@@ -20,8 +19,6 @@ import java.util.stream.Collectors;
  * <p>What does not fit is collected, so that one error can name it all: call {@link #requireFit} when the model is built.
  */
 final class FileWeights implements WeightSource {
-    private static final int NAMED = 30;
-
     private final Map<String, StoredTensor> unused;
     private final boolean transposed;
     private final Arena arena;
@@ -96,9 +93,7 @@ final class FileWeights implements WeightSource {
 
     private static void describe(List<String> parts, String what, List<String> names) {
         if (!names.isEmpty()) {
-            String rest = names.size() > NAMED ? " and " + (names.size() - NAMED) + " more" : "";
-            parts.add(names.size() + " " + what + ": "
-                    + names.stream().limit(NAMED).collect(Collectors.joining(", ")) + rest);
+            parts.add(names.size() + " " + what + ": " + String.join(", ", names));
         }
     }
 

@@ -82,7 +82,11 @@ final class GgufModel {
     }
 
     private static int[] windows(Gguf file, String a, int layers) {
-        int[] windows = new int[layers];
+        if (layers > file.tensors().size()) {
+            throw new IllegalArgumentException("GGUF: " + a + "block_count " + layers + " is more than the file's "
+                    + file.tensors().size() + " tensors can make");
+        }
+        int[] windows = DecoderConfig.noWindows(layers);
         Arrays.fill(windows, file.integer(a + "attention.sliding_window", 0));
         return windows;
     }

@@ -1,5 +1,6 @@
 package anneal.text;
 
+import anneal.io.Json;
 import anneal.text.jinja.Template;
 import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -143,7 +144,7 @@ public final class ChatTemplate {
         try {
             return Optional.of(new ObjectMapper().readTree(file.toFile()));
         } catch (JacksonException e) {
-            throw new IllegalArgumentException(file + ": not JSON: " + e.getOriginalMessage(), e);
+            throw new IllegalArgumentException(file + ": not JSON: " + Json.reason(e), e);
         } catch (IOException e) {
             throw new UncheckedIOException("cannot read " + file, e);
         }

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -90,6 +91,7 @@ final class LoraConfigFile {
                     unsupported.add(key);
                 }
             } else if (!READ.contains(key) && !TELLS.contains(key)) {
+                requireNoSlip(file, key);
                 LOG.warn("{}: key \"{}\" is of a version of PEFT that this one does not know (ignored)", file, key);
             }
         }
@@ -108,6 +110,16 @@ final class LoraConfigFile {
                 o.flag("use_rslora", false),
                 init(o),
                 o.string("base_model_name_or_path", null));
+    }
+
+    /** A key that nearly is one of ours was meant to be it. */
+    private static void requireNoSlip(Path file, String key) {
+        Set<String> known = new TreeSet<>(READ);
+        known.addAll(TELLS);
+        known.addAll(NEUTRAL_ONLY);
+        Json.slip(key, known).ifPresent(k -> {
+            throw new IllegalArgumentException(file + ": unknown key \"" + key + "\", did you mean \"" + k + "\"?");
+        });
     }
 
     private static boolean neutral(Object value) {
