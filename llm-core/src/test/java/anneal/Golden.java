@@ -1,6 +1,7 @@
 package anneal;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.fail;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -10,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 
 /**
  * The folder of reference numbers: {@code -Danneal.golden=DIR}, or the subset that ships as test resources.
@@ -21,15 +23,26 @@ public final class Golden {
 
     /** The root folder. */
     public static Path root() {
-        String dir = System.getProperty("anneal.golden", "");
-        if (!dir.isEmpty()) {
-            return Path.of(dir);
-        }
+        return given("anneal.golden").orElseGet(Golden::shipped);
+    }
+
+    private static Path shipped() {
         try {
             return Path.of(Golden.class.getResource("/golden").toURI());
         } catch (URISyntaxException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** The folder of an option. A relative one starts at the checkout, since Maven runs the tests of a module in the module's folder. */
+    private static Optional<Path> given(String option) {
+        String dir = System.getProperty(option, "");
+        if (dir.isEmpty()) {
+            return Optional.empty();
+        }
+        Path folder = Path.of(System.getProperty("anneal.checkout", "")).resolve(dir);
+        assertThat(folder).as("-D" + option).isDirectory();
+        return Optional.of(folder.toAbsolutePath().normalize());
     }
 
     /** The folders directly under {@code area} (for example "models"), sorted; empty if the area is absent. */
@@ -45,10 +58,33 @@ public final class Golden {
         }
     }
 
-    /** The shared folder with the real model and data ({@code -Danneal.shared=DIR}), if it was handed in. */
+    /** The folder with a real model and data: {@code -Danneal.shared=DIR}, or the one in which {@code -Danneal.golden=DIR} lies. */
     public static Optional<Path> shared() {
-        String dir = System.getProperty("anneal.shared", "");
-        return dir.isEmpty() ? Optional.empty() : Optional.of(Path.of(dir));
+        return given("anneal.shared")
+                .or(() -> given("anneal.golden")
+                        .map(Path::getParent)
+                        .filter(parent -> Files.isDirectory(parent.resolve("models"))));
+    }
+
+    /** A folder of the shared folder; without it the test is skipped, or fails if {@code -Danneal.shared} promised it. */
+    public static Path shared(String name) {
+        return shared().map(dir -> dir.resolve(name)).filter(Files::exists).orElseGet(() -> missing(name));
+    }
+
+    /** The real model: the first .gguf file of the shared folder's models, else as {@link #shared(String)}. */
+    public static Path realModel() throws IOException {
+        try (Stream<Path> files = Files.list(shared("models"))) {
+            return files.filter(f -> f.toString().endsWith(".gguf"))
+                    .sorted()
+                    .findFirst()
+                    .orElseGet(() -> missing("models/*.gguf"));
+        }
+    }
+
+    private static Path missing(String name) {
+        given("anneal.shared").ifPresent(dir -> fail("-Danneal.shared: no " + name + " in " + dir));
+        return Assumptions.abort(
+                "no " + name + ": pass -Danneal.shared=DIR, or -Danneal.golden=DIR with it beside DIR");
     }
 
     /** The closing line of an area; fails when nothing was run. */

@@ -23,7 +23,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -40,21 +39,13 @@ class RealModelTest {
 
     private static Pretrained lm;
     private static JsonObject golden;
-    private static Path data;
 
     @BeforeAll
     static void open() throws IOException {
         Path facts = Golden.root().resolve("real/golden.json");
-        assumeTrue(Golden.shared().isPresent(), "no shared folder with a real model: pass -Danneal.shared=DIR");
         assumeTrue(Files.exists(facts), "no golden/real: pass -Danneal.golden=DIR");
         golden = Json.read(facts);
-        data = Golden.shared().get().resolve("data/text");
-        try (Stream<Path> files = Files.list(Golden.shared().get().resolve("models"))) {
-            lm = Pretrained.load(files.filter(f -> f.toString().endsWith(".gguf"))
-                    .sorted()
-                    .findFirst()
-                    .orElseThrow());
-        }
+        lm = Pretrained.load(Golden.realModel());
     }
 
     @AfterAll
@@ -159,7 +150,7 @@ class RealModelTest {
 
     /** Windows that do not overlap; the first token of each is not predicted. */
     private static double perplexity(String file, JsonObject facts) throws IOException {
-        String all = Files.readString(data.resolve(file));
+        String all = Files.readString(Golden.shared("data/text").resolve(file));
         int[] ids = lm.tokenizer().encode(all.substring(0, all.offsetByCodePoints(0, facts.integer("characters"))));
         assertThat(ids).hasSize(facts.integer("tokens"));
         int window = facts.integer("window"), predicted = 0;

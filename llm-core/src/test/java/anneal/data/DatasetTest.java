@@ -13,7 +13,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -256,8 +255,7 @@ class DatasetTest {
 
     @Test
     void everyRealFileIsRead() throws IOException {
-        Assumptions.assumeTrue(Golden.shared().isPresent(), "needs -Danneal.shared");
-        Path data = Golden.shared().get().resolve("data");
+        Path data = Golden.shared("data");
         try (var files = Files.list(data.resolve("sft"))) {
             for (Path f : files.sorted().toList()) {
                 EncodedDataset encoded = Jsonl.chats(f).encode(Fixtures.CHAT);

@@ -12,7 +12,6 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -105,8 +104,7 @@ class ChatTemplateTest {
 
     @Test
     void realTemplate() {
-        Assumptions.assumeTrue(Golden.shared().isPresent(), "needs -Danneal.shared");
-        Path model = Golden.shared().get().resolve("models/SmolLM2-135M-Instruct");
+        Path model = Golden.shared("models/SmolLM2-135M-Instruct");
         String text = ChatTemplate.load(model).orElseThrow().render(HI, ChatTemplate.Options.PROMPT);
         assertThat(text)
                 .isEqualTo(

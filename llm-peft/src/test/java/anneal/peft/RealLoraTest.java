@@ -25,7 +25,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -42,9 +41,7 @@ class RealLoraTest {
     @Test
     void lossAndGradientOfAQuantisedModel() throws IOException {
         Path golden = Golden.root().resolve("real");
-        assumeTrue(
-                Golden.shared().isPresent() && Files.exists(golden.resolve("lora.safetensors")),
-                "needs the real model (-Danneal.shared) and golden/real");
+        assumeTrue(Files.exists(golden.resolve("lora.safetensors")), "no golden/real: pass -Danneal.golden=DIR");
         JsonObject facts = Json.read(golden.resolve("golden.json")).object("lora_step");
         try (Arena arena = Arena.ofShared()) {
             Decoder model = load(arena);
@@ -78,12 +75,8 @@ class RealLoraTest {
     }
 
     private static Decoder load(Arena arena) throws IOException {
-        try (Stream<Path> files = Files.list(Golden.shared().orElseThrow().resolve("models"))) {
-            Path file = files.filter(f -> f.toString().endsWith(".gguf"))
-                    .findFirst()
-                    .orElseThrow();
-            return ModelFiles.load(file, Gguf.open(file, arena), arena);
-        }
+        Path file = Golden.realModel();
+        return ModelFiles.load(file, Gguf.open(file, arena), arena);
     }
 
     private record Batch(Tokens tokens, int[] targets, int trained) {}
