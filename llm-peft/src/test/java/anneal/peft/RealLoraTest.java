@@ -25,6 +25,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -45,10 +47,14 @@ class RealLoraTest {
         JsonObject facts = Json.read(golden.resolve("golden.json")).object("lora_step");
         try (Arena arena = Arena.ofShared()) {
             Decoder model = load(arena);
-            Adapters adapters = Lora.rank(8).alpha(16).on(Targets.ALL_LINEAR).attach(model);
+            Start start = Start.of(facts.string("adapter"));
+            Adapters adapters = Lora.rank(start.rank)
+                    .alpha(start.alpha)
+                    .on(Targets.ALL_LINEAR)
+                    .attach(model);
             Map<String, StoredTensor> stored =
                     Safetensors.open(golden.resolve("lora.safetensors"), arena).tensors();
-            int checked = fill(adapters.parameters(), stored);
+            int checked = fill(adapters.parameters(), start, stored);
             assertThat(checked).isPositive();
 
             Batch batch = batch(facts);
@@ -79,6 +85,22 @@ class RealLoraTest {
         return ModelFiles.load(file, Gguf.open(file, arena), arena);
     }
 
+    /** The adapters before the step, as the fixture states them in words. */
+    private record Start(int rank, double alpha, int seed, float scale) {
+        private static final Pattern WORDS = Pattern.compile("r (\\d+), alpha ([\\d.]+), all-linear; .* sorted order .*"
+                + "torch\\.Generator\\((\\d+)\\) \\* ([\\d.e-]+).*");
+
+        static Start of(String words) {
+            Matcher m = WORDS.matcher(words);
+            assertThat(m.matches()).as("lora_step.adapter: " + words).isTrue();
+            return new Start(
+                    Integer.parseInt(m.group(1)),
+                    Double.parseDouble(m.group(2)),
+                    Integer.parseInt(m.group(3)),
+                    Float.parseFloat(m.group(4)));
+        }
+    }
+
     private record Batch(Tokens tokens, int[] targets, int trained) {}
 
     private static Batch batch(JsonObject facts) {
@@ -95,21 +117,23 @@ class RealLoraTest {
         return new Batch(Tokens.of(ids, rows.size(), length), targets, rows.size() * (length - 1));
     }
 
-    /** 0.01 times torch's normal numbers of seed 4; gives how many tensors the fixture confirmed. */
-    private static int fill(Map<String, Tensor> parameters, Map<String, StoredTensor> stored) {
-        TorchNormal normal = new TorchNormal(4);
+    /** Torch's normal numbers of the seed, scaled; gives how many tensors the fixture, rounded to bf16, confirmed. */
+    private static int fill(Map<String, Tensor> parameters, Start start, Map<String, StoredTensor> stored) {
+        TorchNormal normal = new TorchNormal(start.seed);
         int checked = 0;
         for (Map.Entry<String, Tensor> e : new TreeMap<>(parameters).entrySet()) {
             float[] values = normal.next(Math.toIntExact(e.getValue().size()));
             for (int i = 0; i < values.length; i++) {
-                values[i] *= 0.01f;
+                values[i] *= start.scale;
             }
             e.getValue().set(values);
             StoredTensor expected = stored.get(PREFIX + e.getKey());
             if (expected != null) {
                 float[] rounded = expected.floats();
                 for (int i = 0; i < rounded.length; i++) {
-                    assertThat(values[i]).as("%s[%d]", e.getKey(), i).isCloseTo(rounded[i], within(2.5e-4f));
+                    assertThat(values[i])
+                            .as("%s[%d]", e.getKey(), i)
+                            .isCloseTo(rounded[i], within(0.025f * start.scale));
                 }
                 checked++;
             }
