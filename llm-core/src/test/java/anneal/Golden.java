@@ -58,6 +58,19 @@ public final class Golden {
         }
     }
 
+    /** The files of {@code area} whose names match {@code regex}, sorted; fails if there is none. */
+    public static List<Path> files(String area, String regex) {
+        try (Stream<Path> s = Files.list(root().resolve(area))) {
+            List<Path> files = s.filter(f -> f.getFileName().toString().matches(regex))
+                    .sorted()
+                    .toList();
+            assertThat(files).as("%s in %s/%s", regex, root(), area).isNotEmpty();
+            return files;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     /** The folder with a real model and data: {@code -Danneal.shared=DIR}, or the one in which {@code -Danneal.golden=DIR} lies. */
     public static Optional<Path> shared() {
         return given("anneal.shared")

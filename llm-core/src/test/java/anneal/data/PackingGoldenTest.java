@@ -7,6 +7,7 @@ import anneal.text.Encoded;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -16,13 +17,16 @@ import org.junit.jupiter.api.Test;
 class PackingGoldenTest {
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    private static JsonNode read(String file) throws IOException {
-        return JSON.readTree(Golden.root().resolve("text").resolve(file).toFile());
-    }
-
     @Test
     void rowsAreTheSame() throws IOException {
-        JsonNode golden = read("packing.json");
+        int cases = 0;
+        for (Path file : Golden.files("text", "packing.*\\.json")) {
+            cases += rowsOf(JSON.readTree(file.toFile()));
+        }
+        Golden.report("text/packing", cases, 0);
+    }
+
+    private static int rowsOf(JsonNode golden) {
         int length = golden.get("length").intValue();
         List<int[]> sequences = new ArrayList<>();
         golden.get("sequences").forEach(s -> sequences.add(JSON.convertValue(s, int[].class)));
@@ -41,7 +45,7 @@ class PackingGoldenTest {
             }
             cases++;
         }
-        Golden.report("text/packing", cases, 0);
+        return cases;
     }
 
     private static void compare(JsonNode expected, Batches batches) {
@@ -73,21 +77,26 @@ class PackingGoldenTest {
     @Test
     void alpacaPrompts() throws IOException {
         int cases = 0;
-        for (JsonNode c : read("alpaca.json")) {
-            JsonNode r = c.get("record");
-            Sample sample = Shapes.samples(r, "r").getFirst();
-            assertThat(sample).isInstanceOf(Sample.Instruction.class);
-            Sample.Instruction i = (Sample.Instruction) sample;
-            assertThat(Alpaca.prompt(i.instruction(), i.input()))
-                    .isEqualTo(c.get("prompt").textValue());
-            assertThat(i.output()).isEqualTo(c.get("response").textValue());
-            Encoded e = SampleEncoder.of(Fixtures.TOKENIZER).encode(sample);
-            assertThat(Fixtures.text(e.ids()))
-                    .isEqualTo(c.get("prompt").textValue() + c.get("response").textValue() + "<eos>");
-            assertThat(e.trainedCount())
-                    .isEqualTo(Fixtures.TOKENIZER.encode(c.get("response").textValue()).length + 1);
-            cases++;
+        for (Path file : Golden.files("text", "alpaca.*\\.json")) {
+            for (JsonNode c : JSON.readTree(file.toFile())) {
+                alpacaPrompt(c);
+                cases++;
+            }
         }
         Golden.report("text/alpaca", cases, 0);
+    }
+
+    private static void alpacaPrompt(JsonNode c) {
+        Sample sample = Shapes.samples(c.get("record"), "r").getFirst();
+        assertThat(sample).isInstanceOf(Sample.Instruction.class);
+        Sample.Instruction i = (Sample.Instruction) sample;
+        assertThat(Alpaca.prompt(i.instruction(), i.input()))
+                .isEqualTo(c.get("prompt").textValue());
+        assertThat(i.output()).isEqualTo(c.get("response").textValue());
+        Encoded e = SampleEncoder.of(Fixtures.TOKENIZER).encode(sample);
+        assertThat(Fixtures.text(e.ids()))
+                .isEqualTo(c.get("prompt").textValue() + c.get("response").textValue() + "<eos>");
+        assertThat(e.trainedCount())
+                .isEqualTo(Fixtures.TOKENIZER.encode(c.get("response").textValue()).length + 1);
     }
 }

@@ -7,9 +7,7 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
 import anneal.io.StoredTensor;
-import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -33,15 +31,9 @@ class GoldenSamplingTest {
     }
 
     @TestFactory
-    Stream<DynamicTest> distributions() throws IOException {
-        try (Stream<Path> files = Files.list(Golden.root().resolve("parts"))) {
-            return files
-                    .filter(f -> f.getFileName().toString().matches("sampling.*\\.safetensors"))
-                    .sorted()
-                    .toList()
-                    .stream()
-                    .map(f -> DynamicTest.dynamicTest(f.getFileName() + "", () -> run(f)));
-        }
+    Stream<DynamicTest> distributions() {
+        return Golden.files("parts", "sampling.*\\.safetensors").stream()
+                .map(f -> DynamicTest.dynamicTest(f.getFileName() + "", () -> run(f)));
     }
 
     private static void run(Path file) {

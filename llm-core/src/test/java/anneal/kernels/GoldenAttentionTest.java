@@ -7,10 +7,8 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
 import anneal.io.StoredTensor;
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -30,15 +28,8 @@ class GoldenAttentionTest {
     }
 
     @TestFactory
-    Stream<DynamicTest> masks() throws IOException {
-        try (Stream<Path> files = Files.list(Golden.root().resolve("parts"))) {
-            return files
-                    .filter(f -> f.getFileName().toString().matches("attention.*\\.json"))
-                    .sorted()
-                    .toList()
-                    .stream()
-                    .flatMap(this::cases);
-        }
+    Stream<DynamicTest> masks() {
+        return Golden.files("parts", "attention.*\\.json").stream().flatMap(this::cases);
     }
 
     private Stream<DynamicTest> cases(Path json) {

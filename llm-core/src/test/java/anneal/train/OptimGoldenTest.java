@@ -2,7 +2,6 @@ package anneal.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import anneal.Golden;
 import anneal.io.Json;
@@ -12,7 +11,6 @@ import anneal.io.StoredTensor;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -26,17 +24,18 @@ class OptimGoldenTest {
 
     @Test
     void rulesFollowTheRecordedTrajectories() {
-        Path facts = Golden.root().resolve("parts/optim.json");
-        assumeTrue(Files.exists(facts), "no optimiser trajectories in " + Golden.root());
-        JsonObject rules = Json.read(facts);
         int cases = 0;
         double worst = 0;
-        try (Arena arena = Arena.ofShared()) {
-            Safetensors t = Safetensors.open(Golden.root().resolve("parts/optim.safetensors"), arena);
-            for (String name : rules.keys()) {
-                if (!NOT_OFFERED.contains(name)) {
-                    worst = Math.max(worst, follow(name, rules.object(name), t, arena));
-                    cases++;
+        for (Path facts : Golden.files("parts", "optim.*\\.json")) {
+            JsonObject rules = Json.read(facts);
+            Path data = facts.resolveSibling(facts.getFileName().toString().replace(".json", ".safetensors"));
+            try (Arena arena = Arena.ofShared()) {
+                Safetensors t = Safetensors.open(data, arena);
+                for (String name : rules.keys()) {
+                    if (!NOT_OFFERED.contains(name)) {
+                        worst = Math.max(worst, follow(name, rules.object(name), t, arena));
+                        cases++;
+                    }
                 }
             }
         }
@@ -61,7 +60,9 @@ class OptimGoldenTest {
                 if (expected != null) {
                     float[] want = expected.floats(), have = p.toArray();
                     for (int k = 0; k < want.length; k++) {
-                        assertThat(have[k]).as("%s step %d [%d]", name, i, k).isCloseTo(want[k], within(3e-6f));
+                        assertThat(have[k])
+                                .as("%s step %d [%d]", options.where(), i, k)
+                                .isCloseTo(want[k], within(3e-6f));
                         worst = Math.max(worst, Math.abs(have[k] - want[k]));
                     }
                     compared++;

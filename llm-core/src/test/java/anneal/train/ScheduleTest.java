@@ -3,7 +3,6 @@ package anneal.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import anneal.Golden;
 import anneal.io.Json;
@@ -16,7 +15,6 @@ import anneal.train.Schedule.InverseSqrt;
 import anneal.train.Schedule.LinearDecay;
 import anneal.train.Schedule.Polynomial;
 import anneal.train.Schedule.WarmupStableDecay;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Set;
@@ -25,23 +23,29 @@ import org.junit.jupiter.api.Test;
 class ScheduleTest {
     @Test
     void everyStepHasTransformersRate() {
-        Path file = Golden.root().resolve("parts/schedules.json");
-        assumeTrue(Files.exists(file), "no schedules in " + Golden.root());
-        JsonObject all = Json.read(file);
         int cases = 0;
         double worst = 0;
-        for (String name : all.keys()) {
-            JsonObject options = all.object(name).object("options");
-            double[] rates = all.object(name).numbers("rates");
-            Schedule s = schedule(name, options);
-            int total = total(options, rates.length);
-            for (int i = 0; i < rates.length; i++) {
-                assertThat(s.rate(i, total)).as("%s step %d", name, i).isCloseTo(rates[i], within(1e-12));
-                worst = Math.max(worst, Math.abs(s.rate(i, total) - rates[i]));
+        for (Path file : Golden.files("parts", "schedules.*\\.json")) {
+            JsonObject all = Json.read(file);
+            for (String name : all.keys()) {
+                worst = Math.max(worst, follow(name, all.object(name)));
+                cases++;
             }
-            cases++;
         }
         Golden.report("parts/schedules", cases, worst);
+    }
+
+    private static double follow(String name, JsonObject recorded) {
+        JsonObject options = recorded.object("options");
+        double[] rates = recorded.numbers("rates");
+        Schedule s = schedule(name, options);
+        int total = total(options, rates.length);
+        double worst = 0;
+        for (int i = 0; i < rates.length; i++) {
+            assertThat(s.rate(i, total)).as("%s step %d", recorded.where(), i).isCloseTo(rates[i], within(1e-12));
+            worst = Math.max(worst, Math.abs(s.rate(i, total) - rates[i]));
+        }
+        return worst;
     }
 
     /** The steps of the run; a number of stable steps, if there is one, decides. */
