@@ -41,6 +41,9 @@ record GoldenModel(Path folder, Map<String, StoredTensor> tensors, JsonObject fa
     }
 
     float[] floats(String tensor) {
+        assertThat(has(tensor))
+                .as("%s/golden.safetensors has %s", folder, tensor)
+                .isTrue();
         return tensors.get(tensor).floats();
     }
 

@@ -13,6 +13,7 @@ import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.ToDoubleFunction;
@@ -23,14 +24,20 @@ import org.junit.jupiter.api.TestFactory;
 
 /** Every decoder of golden/models against the numbers of transformers; tolerances as its README suggests. */
 class GoldenModelsTest {
+    /** What every case has; the other tensors are recorded of some only. */
+    private static final Set<String> ALWAYS = Set.of("logits", "nll");
+
     private static final Map<String, double[]> AREAS = new TreeMap<>();
 
     private static Stream<DynamicTest> each(String area, String needs, ToDoubleFunction<GoldenModel> test) {
+        assertThat(GoldenModel.folders())
+                .as("cases in %s/models", Golden.root())
+                .isNotEmpty();
         return GoldenModel.folders().stream()
                 .map(folder -> DynamicTest.dynamicTest(folder.getFileName() + "", () -> {
                     try (Arena arena = Arena.ofShared()) {
                         GoldenModel golden = GoldenModel.read(folder, arena);
-                        if (golden.has(needs)) {
+                        if (ALWAYS.contains(needs) || golden.has(needs)) {
                             double worst;
                             try (Memory.Scope scope = Memory.scope()) {
                                 worst = test.applyAsDouble(golden);

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
@@ -20,6 +21,9 @@ class TokenizerGoldenTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Tokenizer.Options ALL = new Tokenizer.Options(true, true);
 
+    /** Kinds of vocabulary that this version does not read; a file of any other kind must pass. */
+    private static final Set<String> LATER = Set.of("WordPiece", "Unigram");
+
     private int cases;
 
     @Test
@@ -28,7 +32,7 @@ class TokenizerGoldenTest {
             if (Files.exists(dir.resolve("tokenizer.json"))) {
                 JsonNode model =
                         JSON.readTree(dir.resolve("tokenizer.json").toFile()).path("model");
-                if (model.path("type").asText("BPE").equals("BPE")) {
+                if (!LATER.contains(model.path("type").asText())) {
                     check(dir, Tokenizers.load(dir.resolve("tokenizer.json")));
                 }
             } else if (Files.exists(dir.resolve("tokenizer.model"))) {
