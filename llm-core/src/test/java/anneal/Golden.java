@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -96,13 +97,34 @@ public final class Golden {
 
     private static Path missing(String name) {
         given("anneal.shared").ifPresent(dir -> fail("-Danneal.shared: no " + name + " in " + dir));
-        return Assumptions.abort(
-                "no " + name + ": pass -Danneal.shared=DIR, or -Danneal.golden=DIR with it beside DIR");
+        String why = "no " + name + ": pass -Danneal.shared=DIR, or -Danneal.golden=DIR with it beside DIR";
+        // Surefire says nothing of a class that was skipped before its first test.
+        tell("golden skipped, " + why);
+        return Assumptions.abort(why);
     }
 
-    /** The closing line of an area; fails when nothing was run. */
+    /**
+     * The closing line of an area; fails when nothing was run.
+     *
+     * <p>Maven's output scatters the lines between other tests, so target/golden-report.txt of the checkout collects them.
+     */
     public static void report(String area, int cases, double worst) {
-        System.out.printf("golden %-28s %3d cases passed, worst difference %.3g%n", area, cases, worst);
+        tell("golden %-28s %3d cases passed, worst difference %.3g".formatted(area, cases, worst));
         assertThat(cases).as("golden cases run in area " + area).isPositive();
+    }
+
+    private static void tell(String line) {
+        System.out.println(line);
+        String checkout = System.getProperty("anneal.checkout", "");
+        if (checkout.isEmpty()) {
+            return;
+        }
+        Path file = Path.of(checkout, "target", "golden-report.txt");
+        try {
+            Files.createDirectories(file.getParent());
+            Files.writeString(file, line + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 }
