@@ -1,12 +1,12 @@
 package anneal.cli;
 
+import anneal.io.CheckpointStore;
+import anneal.io.CheckpointStore.Keep;
 import anneal.io.Folders;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
-import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -18,7 +18,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import picocli.CommandLine.Model.CommandSpec;
@@ -28,12 +27,19 @@ final class RunFolder implements AutoCloseable {
     private static final ObjectMapper JSON = new ObjectMapper();
     private final Path dir;
     private final BufferedWriter metrics;
-    private final boolean created;
+    private final Start start;
 
-    private RunFolder(Path dir, BufferedWriter metrics, boolean created) {
+    /** What the folder was before. */
+    private enum Start {
+        CREATED,
+        EMPTY,
+        RESUMED
+    }
+
+    private RunFolder(Path dir, BufferedWriter metrics, Start start) {
         this.dir = dir;
         this.metrics = metrics;
-        this.created = created;
+        this.start = start;
     }
 
     /** Throws unless {@link #open} can make the folder, or with {@code resume} has a run to go on with. */
@@ -60,14 +66,14 @@ final class RunFolder implements AutoCloseable {
     /** Makes the folder, or with {@code resume} goes on in it. */
     static RunFolder open(Path dir, boolean resume) {
         require(dir, resume);
-        boolean created = !Files.exists(dir);
+        Start start = resume ? Start.RESUMED : Files.exists(dir) ? Start.EMPTY : Start.CREATED;
         try {
             Files.createDirectories(dir);
             return new RunFolder(
                     dir,
                     Files.newBufferedWriter(
                             dir.resolve("metrics.jsonl"), StandardOpenOption.CREATE, StandardOpenOption.APPEND),
-                    created);
+                    start);
         } catch (IOException e) {
             throw new UncheckedIOException(dir.toString(), e);
         }
@@ -91,24 +97,7 @@ final class RunFolder implements AutoCloseable {
 
     /** Writes all options of a command with the values in force: the file that --config reads. */
     void writeConfig(CommandSpec command) {
-        Map<String, Object> values = new TreeMap<>();
-        command.options().stream()
-                .filter(o -> !o.usageHelp() && !o.versionHelp() && o.getValue() != null)
-                .filter(o ->
-                        !o.longestName().equals("--config") && !o.longestName().equals("--resume"))
-                .forEach(o -> values.put(o.longestName().replaceFirst("^-+", ""), plain(o.getValue())));
-        YAMLFactory yaml = new YAMLFactory()
-                .disable(YAMLGenerator.Feature.WRITE_DOC_START_MARKER)
-                .enable(YAMLGenerator.Feature.MINIMIZE_QUOTES);
-        try {
-            new ObjectMapper(yaml).writeValue(dir.resolve("config.yaml").toFile(), values);
-        } catch (IOException e) {
-            throw new UncheckedIOException(dir.resolve("config.yaml").toString(), e);
-        }
-    }
-
-    private static Object plain(Object value) {
-        return value instanceof Number || value instanceof Boolean ? value : value.toString();
+        RunConfig.write(dir, command);
     }
 
     /** Lets {@code save} write a folder and moves its files into this one, each whole. */
@@ -116,27 +105,47 @@ final class RunFolder implements AutoCloseable {
         Path part = dir.resolve("result.part");
         try {
             Folders.delete(part);
-            save.accept(part);
-            try (Stream<Path> files = Files.list(part)) {
-                for (Path file : files.toList()) {
-                    Files.move(file, dir.resolve(file.getFileName()), StandardCopyOption.REPLACE_EXISTING);
+            try {
+                save.accept(part);
+                try (Stream<Path> files = Files.list(part)) {
+                    for (Path file : files.toList()) {
+                        Files.move(file, dir.resolve(file.getFileName()), StandardCopyOption.REPLACE_EXISTING);
+                    }
                 }
+            } finally {
+                Folders.delete(part);
             }
-            Files.delete(part);
         } catch (IOException e) {
             throw new UncheckedIOException(dir.toString(), e);
         }
     }
 
-    /** Takes back a run that has come to no checkpoint, so that the same command can be given again. */
-    void discard() {
-        close();
+    /**
+     * Takes back a new run that has come to no whole checkpoint, so that the same command can be given again.
+     *
+     * @param why what ended the run: nothing that fails here may hide it
+     */
+    void discard(Throwable why) {
         try {
-            if (created && !Files.exists(checkpoints())) {
-                Folders.delete(dir);
+            try {
+                metrics.close();
+            } catch (IOException e) {
+                why.addSuppressed(e); // on a full disk the line that could not be written fails again
             }
-        } catch (IOException e) {
-            throw new UncheckedIOException(dir.toString(), e);
+            if (start == Start.RESUMED
+                    || !new CheckpointStore(checkpoints(), Keep.ALL).list().isEmpty()) {
+                return;
+            }
+            if (start == Start.CREATED) {
+                Folders.delete(dir);
+                return;
+            }
+            Folders.delete(checkpoints());
+            for (String ours : List.of("metrics.jsonl", RunConfig.NAME)) {
+                Files.deleteIfExists(dir.resolve(ours));
+            }
+        } catch (IOException | RuntimeException e) {
+            why.addSuppressed(e);
         }
     }
 

@@ -61,7 +61,7 @@ final class TrainingRun {
             try {
                 return run(parameters, data, save, folder, total);
             } catch (RuntimeException | Error e) {
-                folder.discard();
+                folder.discard(e);
                 throw e;
             }
         }

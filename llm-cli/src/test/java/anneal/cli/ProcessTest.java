@@ -129,4 +129,54 @@ class ProcessTest {
                     .containsExactlyInAnyOrder("model", "train.jsonl", "run", "out", "err");
         }
     }
+
+    /** Runs where no file may grow beyond {@code blocks} of 512 bytes, and checks that it fails with this sentence. */
+    private void full(int blocks, Object[] command, String... sentence) throws Exception {
+        Process process = start("ulimit -f " + blocks + "; exec \"$@\"", command);
+        assertThat(finish(process)).as(text("out")).isEqualTo(2);
+        assertThat(text("err").lines().filter(l -> l.startsWith("anneal: ")))
+                .singleElement()
+                .asString()
+                .contains(sentence);
+    }
+
+    @Test
+    void aDiskThatIsFullAtTheFirstCheckpointLeavesRoomForTheSameCommand() throws Exception {
+        Path model = TinyModel.write(dir.resolve("model")), run = dir.resolve("run");
+        Path empty = Files.createDirectory(dir.resolve("empty"));
+        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
+        full(8, sft(model, data, run, 1), "checkpoint-1", "the checkpoint could not be saved", "File too large");
+        assertThat(run).doesNotExist();
+        full(8, sft(model, data, empty, 1), "checkpoint-1", "the checkpoint could not be saved", "File too large");
+        assertThat(empty).isEmptyDirectory();
+        ok(sft(model, data, empty, 1));
+    }
+
+    @Test
+    void aDiskThatIsFullWhenTheRunIsOverLeavesWholeFilesAndTheRunGoesOn() throws Exception {
+        Path model = TinyModel.write(dir.resolve("model")), run = dir.resolve("run");
+        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
+        ok(sft(model, data, run, 1, "--lora-target", "q_proj"));
+        long largest = 0;
+        try (Stream<Path> files = Files.walk(run.resolve("checkpoints"))) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                largest = Math.max(largest, Files.size(file));
+            }
+        }
+        assertThat(Files.size(run.resolve("loss.png"))).isGreaterThan(largest + 1024);
+        Path second = dir.resolve("second");
+        Object[] command = sft(model, data, second, 1, "--lora-target", "q_proj");
+        full((int) Math.ceilDiv(largest, 512) + 1, command, "loss.png", "File too large");
+        try (Stream<Path> files = Files.list(second)) {
+            assertThat(files.map(p -> p.getFileName().toString()))
+                    .containsExactlyInAnyOrder(
+                            "adapter_config.json",
+                            "adapter_model.safetensors",
+                            "checkpoints",
+                            "config.yaml",
+                            "metrics.jsonl");
+        }
+        ok(sft(model, data, second, 2, "--lora-target", "q_proj", "--resume"));
+        assertThat(second.resolve("loss.png")).exists();
+    }
 }
