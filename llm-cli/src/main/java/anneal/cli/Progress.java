@@ -6,10 +6,12 @@ import java.time.Duration;
 import java.util.Locale;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
-import me.tongfei.progressbar.ProgressBarStyle;
 
 /** Shows how a run goes: a bar on a terminal, lines elsewhere. */
 final class Progress implements AutoCloseable {
+    /** Columns of a bar: more would show no more. */
+    private static final int BAR = 30;
+
     private final PrintWriter out;
     private final ProgressBar bar;
     private final long started = System.nanoTime();
@@ -25,8 +27,9 @@ final class Progress implements AutoCloseable {
                         .setTaskName(name)
                         .setInitialMax(total)
                         .startsFrom(done, Duration.ZERO)
-                        .setStyle(ProgressBarStyle.ASCII)
                         .setUpdateIntervalMillis(200)
+                        .setRenderer((state, columns) ->
+                                bar(name, state.getCurrent(), state.getMax(), state.getExtraMessage(), columns))
                         .build()
                 : null;
     }
@@ -36,26 +39,44 @@ final class Progress implements AutoCloseable {
         if (first < 0) {
             first = r.step() - 1;
         }
-        String numbers = String.format(
-                Locale.ROOT,
-                "loss %.3f  lr %.2e  grad %.2f  %.0f tok/s",
-                r.loss(),
-                r.rate(),
-                r.gradNorm(),
-                r.tokensPerSecond());
+        long now = System.nanoTime();
+        double perStep = (now - started) * 1e-9 / Math.max(1, r.step() - first);
+        String numbers = numbers(r, perStep * (r.total() - r.step()));
         if (bar != null) {
-            bar.setExtraMessage(" " + numbers);
+            bar.setExtraMessage(numbers);
             bar.stepTo(r.step());
             return;
         }
-        long now = System.nanoTime();
         if (r.step() == r.total() || r.step() == first + 1 || now - lastLine > 10_000_000_000L) {
             lastLine = now;
-            double perStep = (now - started) * 1e-9 / Math.max(1, r.step() - first);
-            out.printf(
-                    "step %d/%d  %s  eta %s%n", r.step(), r.total(), numbers, time(perStep * (r.total() - r.step())));
+            out.printf("step %d/%d  %s%n", r.step(), r.total(), numbers);
             out.flush();
         }
+    }
+
+    /** What one looks at first comes first: a narrow terminal cuts off the end. */
+    static String numbers(StepReport r, double secondsLeft) {
+        return String.format(
+                Locale.ROOT,
+                "loss %.3f  %.0f tok/s  eta %s  lr %.2e  grad %.2f",
+                r.loss(),
+                r.tokensPerSecond(),
+                time(secondsLeft),
+                r.rate(),
+                r.gradNorm());
+    }
+
+    /** One line of a terminal: name, steps, a bar if there is room for one beside the numbers, and the numbers. */
+    static String bar(String name, long done, long total, String numbers, int columns) {
+        String start = name + " " + done + "/" + total + " ";
+        int room = Math.min(BAR, columns - start.length() - numbers.length() - 3);
+        String middle = "";
+        if (room >= 5) {
+            int full = (int) (room * done / Math.max(1, total));
+            middle = "[" + "=".repeat(full) + " ".repeat(room - full) + "] ";
+        }
+        String line = start + middle + numbers;
+        return line.substring(0, Math.min(columns, line.length()));
     }
 
     /** A remark between two steps. */
