@@ -6,14 +6,36 @@ import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import picocli.CommandLine.Model.CommandSpec;
 
-/** config.yaml of a run folder: the flags that the run was made with. */
+/** config.yaml of a run folder: the flags that the run was made with, and what may change of them when it goes on. */
 final class RunConfig {
     static final String NAME = "config.yaml";
+
+    /** Says when and where something is written, or how fast: no number of the run depends on it. */
+    private static final Set<String> FREE = Set.of(
+            "output",
+            "save-every",
+            "keep-last",
+            "steps-per-eval",
+            "steps-per-report",
+            "threads",
+            "grad-checkpoint",
+            "verbose");
+
+    /** Another value makes another run from here on, which can be meant. */
+    private static final Set<String> TOLD =
+            Set.of("iters", "epochs", "learning-rate", "lr-scheduler", "warmup", "max-grad-norm", "grad-accumulation");
 
     private RunConfig() {}
 
@@ -42,5 +64,51 @@ final class RunConfig {
 
     private static Object plain(Object value) {
         return value instanceof Number || value instanceof Boolean ? value : value.toString();
+    }
+
+    /**
+     * Compares the flags of a run that goes on with those it was made with. Without a config.yaml there is nothing to compare with.
+     *
+     * @return one sentence for each change that can be meant
+     * @throws IllegalArgumentException if what cannot change did: the model, the shape of the adapter, the batches, the loss
+     */
+    static List<String> changes(Path dir, CommandSpec command) {
+        Path file = dir.resolve(NAME);
+        if (!Files.exists(file)) {
+            return List.of();
+        }
+        Map<String, String> then = YamlDefaults.read(file, command.commandLine());
+        Map<String, Object> now = values(command);
+        TreeSet<String> keys = new TreeSet<>(then.keySet());
+        keys.addAll(now.keySet());
+        keys.removeAll(FREE);
+        List<String> changes = new ArrayList<>();
+        for (String key : keys) {
+            String was = then.get(key), is = now.containsKey(key) ? now.get(key).toString() : null;
+            if (same(was, is)) {
+                continue;
+            }
+            String change =
+                    key + " was " + (was == null ? "not given" : was) + ", is now " + (is == null ? "not given" : is);
+            if (!TOLD.contains(key)) {
+                throw new IllegalArgumentException(
+                        file + ": " + change
+                                + ": --resume goes on with the same run; give the old value, or another --output without --resume");
+            }
+            changes.add(change);
+        }
+        return changes;
+    }
+
+    /** Equal, or two names of one file: a run can go on from another working folder. */
+    private static boolean same(String was, String is) {
+        if (was == null || is == null || was.equals(is)) {
+            return Objects.equals(was, is);
+        }
+        try {
+            return Files.isSameFile(Path.of(was), Path.of(is));
+        } catch (IOException | InvalidPathException e) {
+            return false;
+        }
     }
 }

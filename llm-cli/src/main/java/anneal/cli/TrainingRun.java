@@ -41,6 +41,10 @@ final class TrainingRun {
 
     /** Trains {@code parameters} and hands the folder to {@code save}. Returns the exit code. */
     int run(Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save) {
+        if (flags.output.resume) {
+            RunConfig.changes(flags.output.dir, command)
+                    .forEach(change -> out.println("Warning: a flag is not what it was before: " + change + "."));
+        }
         long total = totalSteps(data);
         RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), parameters, flags, data.rowLength());
         plan.print(out, total);

@@ -58,7 +58,8 @@ final class YamlDefaults implements CommandLine.IDefaultValueProvider {
         return null;
     }
 
-    private static Map<String, String> read(Path file, CommandLine command) {
+    /** The values of a file by key, as text; throws if it is not YAML or has a key that is no flag of the command. */
+    static Map<String, String> read(Path file, CommandLine command) {
         Map<String, Object> raw;
         try {
             raw = YAML.readValue(Files.readAllBytes(file), new TypeReference<>() {});
