@@ -5,22 +5,19 @@ import anneal.data.Batches;
 import anneal.data.Dataset;
 import anneal.data.EncodedDataset;
 import anneal.data.Sample;
-import anneal.text.Message;
 import anneal.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
 
 /**
- * The batches of a run and a few of its prompts.
+ * The batches of a run and a few of its samples.
  *
  * @param train batches by epoch
  * @param valid validation batches, or null
- * @param prompts what the first samples ask, to be answered before and after
+ * @param first samples whose prompts are answered before and after
  */
-record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
-    private static final int PROMPTS = 2;
-
+record TrainingData(Batches train, Batches valid, List<Sample> first) {
     /** What becomes of samples over --max-seq-length. */
     enum Long {
         REFUSED,
@@ -48,7 +45,7 @@ record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
         return new TrainingData(
                 batches(train, flags, tooLong).shuffled(flags.steps.seed),
                 valid == null ? null : batches(valid, flags, tooLong),
-                prompts(source));
+                BeforeAfter.choose(source));
     }
 
     private static Batches batches(EncodedDataset data, RunFlags flags, Long tooLong) {
@@ -59,34 +56,6 @@ record TrainingData(Batches train, Batches valid, List<List<Message>> prompts) {
             case CUT_UP -> data.cut(length);
         };
         return (flags.data.packing ? fitting.pack(length) : fitting.pad()).batches(flags.steps.batchSize);
-    }
-
-    private static List<List<Message>> prompts(Dataset source) {
-        List<List<Message>> prompts = new ArrayList<>();
-        for (Sample sample : source) {
-            if (prompts.size() == PROMPTS) {
-                break;
-            }
-            switch (sample) {
-                case Sample.Instruction i ->
-                    prompts.add(beforeAnswer(i.conversation().messages()));
-                case Sample.Conversation c -> prompts.add(beforeAnswer(c.messages()));
-                case Sample.Text t -> {}
-                case Sample.Completion c -> {}
-                case Sample.Preference p -> prompts.add(p.prompt());
-                case Sample.Rated r -> prompts.add(beforeAnswer(r.messages()));
-            }
-        }
-        prompts.removeIf(List::isEmpty);
-        return prompts;
-    }
-
-    private static List<Message> beforeAnswer(List<Message> messages) {
-        int first = 0;
-        while (first < messages.size() && !messages.get(first).isAssistant()) {
-            first++;
-        }
-        return messages.subList(0, first);
     }
 
     /** Longest row of the first epoch's first batch, as a measure of what a step costs. */

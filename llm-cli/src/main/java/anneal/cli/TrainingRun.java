@@ -2,10 +2,8 @@ package anneal.cli;
 
 import anneal.NextToken;
 import anneal.Pretrained;
-import anneal.generate.Sampling;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Tensor;
-import anneal.text.Message;
 import anneal.train.EvalReport;
 import anneal.train.StepReport;
 import anneal.train.TrainConfig;
@@ -13,7 +11,6 @@ import anneal.train.Trainer;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,8 +21,6 @@ import sun.misc.SignalHandler;
 
 /** One training run in a folder: the plan, the samples before, the loop, the result, the plot, the samples after. */
 final class TrainingRun {
-    private static final int SAMPLE_TOKENS = 48;
-
     private final CommandSpec command;
     private final PrintWriter out;
     private final RunFlags flags;
@@ -73,8 +68,7 @@ final class TrainingRun {
 
     private int run(
             Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
-        List<List<Message>> prompts = lm.hasChatTemplate() ? data.prompts() : List.of();
-        List<String> before = answers(prompts);
+        BeforeAfter samples = new BeforeAfter(lm, data.first());
         int code;
         try (Stop stop = new Stop()) {
             code = train(parameters, data, folder, total, stop) ? 0 : stop.code();
@@ -86,7 +80,7 @@ final class TrainingRun {
             }
         }
         if (code == 0) {
-            show(prompts, before, answers(prompts));
+            samples.print(out);
         }
         out.println("Result, config.yaml, metrics.jsonl, loss.png and checkpoints are in " + folder.path());
         if (code != 0) {
@@ -168,37 +162,6 @@ final class TrainingRun {
         progress.say(String.format("Validation loss at step %d: %.4f", report.step(), report.loss()));
         plot.valid(report.step(), report.loss());
         folder.log("valid", report);
-    }
-
-    private List<String> answers(List<List<Message>> prompts) {
-        List<String> answers = new ArrayList<>();
-        for (List<Message> prompt : prompts) {
-            answers.add(answer(prompt));
-        }
-        return answers;
-    }
-
-    /** A sample is no reason to end a run: the training says better what is wrong with the numbers or the data. */
-    private String answer(List<Message> prompt) {
-        try {
-            return lm.answer(prompt, Sampling.greedy(SAMPLE_TOKENS));
-        } catch (IllegalArgumentException e) {
-            return "(none: " + e.getMessage() + ")";
-        }
-    }
-
-    private void show(List<List<Message>> prompts, List<String> before, List<String> after) {
-        for (int i = 0; i < prompts.size(); i++) {
-            out.println();
-            out.println("Prompt: " + prompts.get(i).getLast().content());
-            out.println("  before: " + oneLine(before.get(i)));
-            out.println("  after:  " + oneLine(after.get(i)));
-        }
-        out.println();
-    }
-
-    private static String oneLine(String text) {
-        return text.strip().replace("\n", "\\n");
     }
 
     private static String indent(String text) {
