@@ -189,7 +189,9 @@ final class Quickstart {
         for (int i = 0; i < items.size(); i += Math.max(1, items.size() / 6)) {
             out.printf(
                     "  %-40s before: %-28s after: %s%n",
-                    items.get(i).question(), before.get(i).replace("\n", "\\n"), after.get(i));
+                    items.get(i).question(),
+                    before.get(i).replace("\n", "\\n"),
+                    after.get(i).replace("\n", "\\n"));
         }
         out.println();
     }

@@ -9,11 +9,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.io.Json;
+import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -64,6 +67,53 @@ class TrainingCommandsTest {
         assertThat(metrics)
                 .filteredOn(l -> l.contains("\"step\"") && l.contains("\"rate\""))
                 .hasSize(4);
+    }
+
+    @Test
+    void epochsAndPatternsSayWhatIsTrained() throws IOException {
+        List<Object> args = new ArrayList<>(sft(dir.resolve("pattern"), 4));
+        args.set(args.indexOf("--iters"), "--epochs");
+        args.set(args.indexOf("--epochs") + 1, 2);
+        args.addAll(List.of("--lora-target", ".*layers\\.1\\..*(q|v)_proj", "--valid-split", 0));
+        Cli run = ok(args.toArray());
+        assertThat(run.out())
+                .contains(
+                        "layers.*.self_attn.q_proj.lora_A.weight",
+                        "layers.*.self_attn.v_proj.lora_B.weight",
+                        "step 12/12")
+                .doesNotContain("k_proj", "mlp")
+                .containsPattern("q_proj.lora_A.weight +1 x");
+    }
+
+    /** 80 MB of conversations in a JVM whose heap may have 64 MB. */
+    @Test
+    void aFileLargerThanTheHeapIsTrainedOn() throws Exception {
+        Path large = dir.resolve("large.jsonl");
+        String line = "{\"prompt\": \"What colour is the sky?\", \"completion\": \"" + "The sky is blue. ".repeat(120)
+                + "\"}";
+        try (BufferedWriter out = Files.newBufferedWriter(large)) {
+            for (long written = 0; written < 80 << 20; written += line.length() + 1) {
+                out.append(line).append('\n');
+            }
+        }
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules",
+                "jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-Xmx64m",
+                "-cp",
+                System.getProperty("java.class.path"),
+                "anneal.cli.Main"));
+        Cli.sft(model, large, dir.resolve("large"), 2).forEach(a -> command.add(a.toString()));
+        command.addAll(List.of("--valid-split", "0", "--truncate"));
+        Process run = new ProcessBuilder(command)
+                .redirectErrorStream(true)
+                .redirectOutput(dir.resolve("printed").toFile())
+                .start();
+        assertThat(run.waitFor(240, TimeUnit.SECONDS)).isTrue();
+        assertThat(run.exitValue()).as(Files.readString(dir.resolve("printed"))).isZero();
+        assertThat(dir.resolve("large/adapter_model.safetensors")).exists();
     }
 
     @Test

@@ -66,7 +66,7 @@ public record Sampling(
         ends = ends.clone();
     }
 
-    private static void require(boolean holds, String what, double value, String rule) {
+    private static void require(boolean holds, String what, Number value, String rule) {
         if (!holds) {
             throw new IllegalArgumentException("sampling: " + what + " " + value + " must be " + rule);
         }

@@ -273,6 +273,8 @@ class GeneratorTest {
         assertThatThrownBy(() -> Sampling.builder().topP(0).build())
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("sampling: top-p 0.0 must be in (0, 1]");
+        assertThatThrownBy(() -> Sampling.builder().topK(-1).build())
+                .hasMessage("sampling: top-k -1 must be not negative (0 = all)");
         assertThatThrownBy(() -> Sampling.builder().temperature(-1).build())
                 .hasMessage("sampling: temperature -1.0 must be not negative");
         assertThatThrownBy(() -> new BeamSearch.Options(2, 1, BeamSearch.EarlyStopping.FIRST, 3))
