@@ -127,7 +127,8 @@ final class BeforeAfter {
         }
     }
 
-    private static String oneLine(String text) {
+    /** A text as it can be printed beside others. */
+    static String oneLine(String text) {
         return text.strip().replace("\n", "\\n");
     }
 }

@@ -14,8 +14,10 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult.GroupMatch;
 
-/** The {@code anneal} command. Exit codes: 0 done, 1 a defect of ours, 2 bad input (one sentence on standard error), 130 stopped by
- * Ctrl-C (128 and the signal's number). */
+/**
+ * The {@code anneal} command. Exit codes: 0 done, 1 a defect of ours, 2 bad input (one sentence on standard error), 130 stopped by
+ * Ctrl-C (128 and the signal's number).
+ */
 @Command(
         name = "anneal",
         description = "Pretrain, fine-tune, merge, evaluate and talk to language models on this machine.",

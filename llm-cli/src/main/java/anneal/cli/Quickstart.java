@@ -189,9 +189,7 @@ final class Quickstart {
         for (int i = 0; i < items.size(); i += Math.max(1, items.size() / 6)) {
             out.printf(
                     "  %-40s before: %-28s after: %s%n",
-                    items.get(i).question(),
-                    before.get(i).replace("\n", "\\n"),
-                    after.get(i).replace("\n", "\\n"));
+                    items.get(i).question(), BeforeAfter.oneLine(before.get(i)), BeforeAfter.oneLine(after.get(i)));
         }
         out.println();
     }

@@ -139,12 +139,13 @@ record RunPlan(
 
     /** Throws if what the run adds to the trained weights, which are in memory already, cannot fit. */
     void requireMemory(long available) {
-        if (bytes.total() - Float.BYTES * trainedParameters > available) {
+        long need = bytes.total() - Float.BYTES * trainedParameters;
+        if (need > available) {
             throw new IllegalArgumentException(String.format(
                     Locale.ROOT,
                     "not enough memory: this run needs about %.1f GiB and %.1f GiB are free; use --grad-checkpoint, a smaller "
                             + "--batch-size or --max-seq-length",
-                    bytes.total() / GIB,
+                    need / GIB,
                     available / GIB));
         }
     }

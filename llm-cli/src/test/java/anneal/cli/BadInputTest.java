@@ -9,7 +9,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.tensor.DType;
-import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -63,6 +62,18 @@ class BadInputTest {
                 Files.copy(f, folder.resolve(f.getFileName()));
             }
         }
+        return folder;
+    }
+
+    /** A copy of the model with NaN among its last weights. */
+    private Path notNumbers() throws IOException {
+        Path folder = copy(), weights = folder.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        ByteBuffer last = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        for (int at = bytes.length - 400; at < bytes.length; at += 4) {
+            last.putInt(at, Float.floatToIntBits(Float.NaN));
+        }
+        Files.write(weights, bytes);
         return folder;
     }
 
@@ -171,13 +182,7 @@ class BadInputTest {
 
     @Test
     void aModelThatGivesNoNumbers() throws IOException {
-        Path folder = copy(), weights = folder.resolve("model.safetensors");
-        byte[] bytes = Files.readAllBytes(weights);
-        ByteBuffer last = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-        for (int at = bytes.length - 400; at < bytes.length; at += 4) {
-            last.putInt(at, Float.floatToIntBits(Float.NaN));
-        }
-        Files.write(weights, bytes);
+        Path folder = notNumbers();
         bad(List.of("generate", "--model", folder, "--prompt", "x", "--beams", 2), "not numbers (NaN)");
         bad(List.of("generate", "--model", folder, "--prompt", "x"), "not numbers (NaN)");
         bad(List.of("eval", "--model", folder, "--data", text()), "not finite", "NaN");
@@ -284,13 +289,7 @@ class BadInputTest {
 
     @Test
     void aLossThatIsNotANumberStopsTheRun() throws IOException {
-        Path folder = copy(), weights = folder.resolve("model.safetensors");
-        byte[] bytes = Files.readAllBytes(weights);
-        ByteBuffer last = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-        for (int at = bytes.length - 400; at < bytes.length; at += 4) {
-            last.putInt(at, Float.floatToIntBits(Float.NaN));
-        }
-        Files.write(weights, bytes);
+        Path folder = notNumbers();
         bad(sft(folder, data, "--valid-split", 0), "NaN", "step 1", "train.jsonl:");
         Path kept = dir.resolve("kept");
         List<Object> args = new ArrayList<>(sft(model, data, "--save-every", 1, "--valid-split", 0, "--full"));
@@ -323,19 +322,7 @@ class BadInputTest {
 
     @Test
     void memoryThatIsNotThereIsSaidBeforeTheRun() throws Exception {
-        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-        List<String> command = new ArrayList<>(List.of(
-                java,
-                "--add-modules",
-                "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-Xmx28m",
-                "-cp",
-                System.getProperty("java.class.path")
-                        + File.pathSeparator
-                        + System.getProperty("surefire.test.class.path", ""),
-                "anneal.cli.Main"));
-        sft(model, data).forEach(a -> command.add(a.toString()));
+        List<String> command = Cli.java(List.of("-Xmx28m"), sft(model, data).toArray());
         Path err = dir.resolve("err.txt");
         Process run = new ProcessBuilder(command)
                 .redirectError(err.toFile())

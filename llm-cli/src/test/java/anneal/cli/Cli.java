@@ -41,6 +41,17 @@ record Cli(int code, String out, String err) {
         return run.err;
     }
 
+    /** The command line of a JVM of its own with these options that runs the command with these arguments. */
+    static List<String> java(List<String> options, Object... args) {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(List.of("--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"));
+        command.addAll(options);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), "anneal.cli.Main"));
+        Stream.of(args).map(Object::toString).forEach(command::add);
+        return command;
+    }
+
     /** A small LoRA run on the tiny model. */
     static List<Object> sft(Path model, Path data, Path output, int steps) {
         return List.of(

@@ -33,16 +33,7 @@ class ProcessTest {
     /** The command in a JVM of its own, started by a shell line that holds {@code $@} where the command goes. */
     private Process start(String shell, Object... args) throws IOException {
         List<String> command = new ArrayList<>(List.of("sh", "-c", shell, "sh"));
-        command.addAll(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules",
-                "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:-UsePerfData",
-                "-cp",
-                System.getProperty("java.class.path"),
-                "anneal.cli.Main"));
-        Stream.of(args).map(Object::toString).forEach(command::add);
+        command.addAll(Cli.java(List.of("-XX:-UsePerfData"), args));
         return new ProcessBuilder(command)
                 .redirectOutput(dir.resolve("out").toFile())
                 .redirectError(dir.resolve("err").toFile())

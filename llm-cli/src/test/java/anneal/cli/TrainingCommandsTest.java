@@ -96,17 +96,8 @@ class TrainingCommandsTest {
                 out.append(line).append('\n');
             }
         }
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules",
-                "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-Xmx64m",
-                "-cp",
-                System.getProperty("java.class.path"),
-                "anneal.cli.Main"));
-        Cli.sft(model, large, dir.resolve("large"), 2).forEach(a -> command.add(a.toString()));
-        command.addAll(List.of("--valid-split", "0", "--truncate"));
+        List<Object> args = with(Cli.sft(model, large, dir.resolve("large"), 2), "--valid-split", 0, "--truncate");
+        List<String> command = Cli.java(List.of("-Xmx64m"), args.toArray());
         Process run = new ProcessBuilder(command)
                 .redirectErrorStream(true)
                 .redirectOutput(dir.resolve("printed").toFile())

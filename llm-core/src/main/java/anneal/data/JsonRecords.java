@@ -1,9 +1,9 @@
 package anneal.data;
 
 import anneal.io.Json;
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -88,7 +88,7 @@ final class JsonRecords implements Iterator<JsonRecords.Located>, AutoCloseable 
             next = array == null ? nextLine() : nextElement();
         } catch (CharacterCodingException e) {
             throw notUtf8(line + 1, e);
-        } catch (JsonProcessingException e) {
+        } catch (JacksonException e) {
             long at = array == null ? line : line + e.getLocation().getLineNr();
             throw new IllegalArgumentException(
                     file.getFileName() + ":" + at + ": malformed JSON: " + Json.reason(e), e);

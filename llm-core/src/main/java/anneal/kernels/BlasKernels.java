@@ -51,17 +51,4 @@ public final class BlasKernels extends ForwardingKernels {
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
         gemm.matmulTN(y, a, b, n, k, m, alpha, add);
     }
-
-    /** Two products of ND4J: those of the other tier would take both operands from it. */
-    @Override
-    public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmulT(y, x, w, m, 1, add);
-        matmulT(y, u, v, m, 1, true);
-    }
-
-    @Override
-    public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmul(y, x, w, m, 1, add);
-        matmul(y, u, v, m, 1, true);
-    }
 }

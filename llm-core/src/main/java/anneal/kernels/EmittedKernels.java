@@ -13,9 +13,6 @@ import java.util.Map;
  * <p>Now: the product of a stored matrix with one vector, which is what decoding does. See docs/emitted-kernels.md.
  */
 public final class EmittedKernels extends ForwardingKernels {
-    /** Weights that are worth a task. */
-    private static final int GRAIN = 1 << 15;
-
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
 
     EmittedKernels(Kernels rest) {
@@ -48,15 +45,19 @@ public final class EmittedKernels extends ForwardingKernels {
     @Override
     public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
         if (m == 1) {
-            matmulT(y, x, w, m, 1, add);
-            matmulT(y, u, v, m, 1, true);
+            super.matmulTPlus(y, x, w, u, v, m, add);
         } else {
             rest().matmulTPlus(y, x, w, u, v, m, add);
         }
     }
 
+    @Override
+    public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        rest().matmulPlus(y, x, w, u, v, m, add);
+    }
+
     private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {
-        int n = w.rows(), k = w.cols(), rows = Math.clamp(GRAIN / Math.max(1, k), 1, Math.max(1, n));
+        int n = w.rows(), k = w.cols(), rows = VectorGemv.rowsOfTask(n, k);
         MemorySegment sums = VectorScratch.mine().result(RowProducts.preparedBytes(k));
         product.prepare(sums, x, k);
         Parallel.run(VectorGemm.ceil(n, rows), t -> {

@@ -2,7 +2,7 @@ package anneal.kernels;
 
 import java.lang.foreign.MemorySegment;
 
-/** A tier that has some kernels of its own and takes the others from another tier. */
+/** A tier that has some kernels of its own and takes the others from another tier; joined products are made of its own products. */
 abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, EmittedKernels {
     private final Kernels rest;
 
@@ -23,16 +23,6 @@ abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, 
     @Override
     public void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
         rest.matmul(y, x, w, m, alpha, add);
-    }
-
-    @Override
-    public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        rest.matmulTPlus(y, x, w, u, v, m, add);
-    }
-
-    @Override
-    public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        rest.matmulPlus(y, x, w, u, v, m, add);
     }
 
     @Override

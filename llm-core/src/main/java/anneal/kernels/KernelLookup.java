@@ -94,14 +94,12 @@ final class KernelLookup {
     private static Kernels blas(Kernels rest) {
         try {
             return new BlasKernels(rest);
+        } catch (IllegalStateException e) {
+            throw new IllegalArgumentException(e.getMessage(), e); // it multiplies wrongly
         } catch (LinkageError | RuntimeException e) {
             LoggerFactory.getLogger(Kernels.class).debug("ND4J does not start", e);
-            String wrong = e instanceof IllegalStateException ? e.getMessage() : null;
             throw new IllegalArgumentException(
-                    wrong != null
-                            ? wrong
-                            : "ND4J is there but does not start: add org.nd4j:nd4j-native with the classifier of your"
-                                    + " platform",
+                    "ND4J is there but does not start: add org.nd4j:nd4j-native with the classifier of your platform",
                     e);
         }
     }

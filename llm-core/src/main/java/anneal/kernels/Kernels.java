@@ -39,7 +39,11 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, Forwarding
      *
      * <p>As one product it reads and writes y once; the thin product alone would be all waiting for memory.
      */
-    void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add);
+    default void matmulTPlus(
+            MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        matmulT(y, x, w, m, 1, add);
+        matmulT(y, u, v, m, 1, true);
+    }
 
     /** y[m, K] = x[m, N] w + u[m, R] v (+ y if {@code add}), w [N, K], v [R, K]: its input's gradient. */
     default void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {

@@ -72,18 +72,6 @@ public final class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmulT(y, x, w, m, 1, add);
-        matmulT(y, u, v, m, 1, true);
-    }
-
-    @Override
-    public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmul(y, x, w, m, 1, add);
-        matmul(y, u, v, m, 1, true);
-    }
-
-    @Override
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
         Parallel.run(n, j -> {

@@ -32,7 +32,7 @@ final class VectorGemv {
         if (direct) {
             VectorDot.sums(left, k, sums);
         }
-        int rows = Math.clamp(GRAIN / Math.max(1, k), 1, Math.max(1, n));
+        int rows = rowsOfTask(n, k);
         Parallel.run(VectorGemm.ceil(n, rows), t -> {
             int from = t * rows, to = Math.min(n, from + rows);
             float[] out = VectorScratch.mine().strips(m * rows);
@@ -43,6 +43,11 @@ final class VectorGemv {
             }
             put(y, n, from, out, to - from, m, alpha, add);
         });
+    }
+
+    /** How many rows of a matrix [n, k] are worth a task. */
+    static int rowsOfTask(int n, int k) {
+        return Math.clamp(GRAIN / Math.max(1, k), 1, Math.max(1, n));
     }
 
     /** Rows [from, to) of w, each widened once, times the m rows of x; out [m, to - from]. */

@@ -152,12 +152,10 @@ public record DecoderConfig(
         return rotary == null
                 ? contextLength
                 : switch (rotary.scaling) {
-                    case RopeScaling.Dynamic d -> 0;
+                    case RopeScaling.Dynamic _ -> 0;
                     case RopeScaling.Linear l -> stretched(l.factor(), contextLength);
                     case RopeScaling.Yarn y -> stretched(y.factor(), y.original());
-                    case RopeScaling.None n -> contextLength;
-                    case RopeScaling.Llama3 n -> contextLength;
-                    case RopeScaling.Factors n -> contextLength;
+                    case RopeScaling.None _, RopeScaling.Llama3 _, RopeScaling.Factors _ -> contextLength;
                 };
     }
 

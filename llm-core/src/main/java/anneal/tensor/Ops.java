@@ -63,8 +63,8 @@ public final class Ops {
      * through memory once.
      *
      * <pre>
-     * u = scaling z aT        y = x wT + u bT
-     * v = scaling dy b        dx = dy w      dz = v a      da = vT z      db = dyT u
+     * u = scaling z aT         y = x wT + u bT
+     * du = scaling dy b        dx = dy w      dz = du a      da = duT z      db = dyT u
      * </pre>
      *
      * <p>Shapes: x and z [.., I], w [O, I], a [R, I], b [O, R] -> [.., O].
@@ -89,27 +89,16 @@ public final class Ops {
         return Tape.record(
                 y,
                 () -> {
-                    MemorySegment v = u.gradSlot();
-                    K.matmul(v, y.gradBuf(), bMatrix, m, scaling, false);
+                    K.matmul(u.gradSlot(), y.gradBuf(), bMatrix, m, scaling, false);
                     if (b.tracked()) {
                         boolean add = b.hasGrad();
                         K.matmulTN(b.gradSlot(), y.gradBuf(), u.buf(), w.rows(), rank, m, 1f, add);
                     }
-                    if (a.tracked()) {
-                        boolean add = a.hasGrad();
-                        K.matmulTN(a.gradSlot(), v, z.buf(), rank, w.cols(), m, 1f, add);
-                    }
-                    if (x.tracked()) {
-                        boolean add = x.hasGrad();
-                        if (z == x) {
-                            K.matmulPlus(x.gradSlot(), y.gradBuf(), w, v, aMatrix, m, add);
-                        } else {
-                            K.matmul(x.gradSlot(), y.gradBuf(), w, m, 1f, add);
-                        }
-                    }
-                    if (z != x && z.tracked()) {
-                        boolean add = z.hasGrad();
-                        K.matmul(z.gradSlot(), v, aMatrix, m, 1f, add);
+                    if (z == x) {
+                        lowRankGrad(y, x, w, u, a);
+                    } else {
+                        matmulTGrad(y, x, w, null, 1f);
+                        matmulTGrad(u, z, aMatrix, a, 1f);
                     }
                     u.releaseGrad();
                 },
@@ -117,6 +106,20 @@ public final class Ops {
                 z,
                 a,
                 b);
+    }
+
+    /** dx = dy w + du a as one product, da = duT x. */
+    private static void lowRankGrad(Tensor y, Tensor x, Matrix w, Tensor u, Tensor a) {
+        int m = x.rowCount();
+        Matrix aMatrix = matrix(a, "matmulTLowRank");
+        if (a.tracked()) {
+            boolean add = a.hasGrad();
+            K.matmulTN(a.gradSlot(), u.gradBuf(), x.buf(), aMatrix.rows(), w.cols(), m, 1f, add);
+        }
+        if (x.tracked()) {
+            boolean add = x.hasGrad();
+            K.matmulPlus(x.gradSlot(), y.gradBuf(), w, u.gradBuf(), aMatrix, m, add);
+        }
     }
 
     private static void matmulTGrad(Tensor y, Tensor x, Matrix w, Tensor param, float alpha) {

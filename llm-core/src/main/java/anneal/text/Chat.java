@@ -176,9 +176,7 @@ public final class Chat {
         return all;
     }
 
-    /**
-     * True for tokens that share a character with a span; spans and tokens are in order.
-     */
+    /** True for tokens that share a character with a span; spans and tokens are in order. */
     private static boolean[] mask(Encoding tokens, List<Span> spans) {
         boolean[] trained = new boolean[tokens.length()];
         int s = 0;

@@ -13,30 +13,31 @@ import java.lang.invoke.MethodHandle;
 /**
  * Machine code in memory: mapped writable, written, then made executable and read-only, never both; unmapped with its arena.
  *
- * <p>See mmap(2) and mprotect(2). Where the system forbids executable memory, {@link #load} says so and nothing is left behind.
+ * <p>See mmap(2) and mprotect(2).
  */
 final class CodeBuffer {
     private static final int READ = 1, WRITE = 2, EXECUTE = 4;
     private static final int PRIVATE_ANONYMOUS = 0x02 | 0x20;
     private static final long PAGE = 4096;
 
+    private static final MethodHandle MMAP =
+            function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
+    private static final MethodHandle MPROTECT = function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
+    private static final MethodHandle MUNMAP = function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+
     private CodeBuffer() {}
 
     /** Bytes as code that can be called for as long as the arena lives; throws UnsupportedOperationException if it is forbidden. */
     static MemorySegment load(Arena arena, byte[] code) {
         long size = (code.length + PAGE - 1) / PAGE * PAGE;
-        MethodHandle mmap = function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
-        MethodHandle mprotect = function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
-        MethodHandle munmap = function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
         try {
-            long start = (long) mmap.invokeExact(0L, size, READ | WRITE, PRIVATE_ANONYMOUS, -1, 0L);
+            long start = (long) MMAP.invokeExact(0L, size, READ | WRITE, PRIVATE_ANONYMOUS, -1, 0L);
             if (start == -1) {
                 throw new UnsupportedOperationException("the system gives no memory for code");
             }
-            MemorySegment all =
-                    MemorySegment.ofAddress(start).reinterpret(size, arena, s -> unmap(munmap, start, size));
+            MemorySegment all = MemorySegment.ofAddress(start).reinterpret(size, arena, s -> unmap(start, size));
             MemorySegment.copy(MemorySegment.ofArray(code), 0, all, 0, code.length);
-            if ((int) mprotect.invokeExact(start, size, READ | EXECUTE) != 0) {
+            if ((int) MPROTECT.invokeExact(start, size, READ | EXECUTE) != 0) {
                 throw new UnsupportedOperationException("the system forbids executable memory");
             }
             return all.asSlice(0, code.length);
@@ -47,15 +48,16 @@ final class CodeBuffer {
         }
     }
 
-    private static void unmap(MethodHandle munmap, long start, long size) {
+    private static void unmap(long start, long size) {
         try {
-            int done = (int) munmap.invokeExact(start, size);
+            int done = (int) MUNMAP.invokeExact(start, size);
         } catch (Throwable e) {
             throw new IllegalStateException(e);
         }
     }
 
-    private static MethodHandle function(String name, MemoryLayout result, MemoryLayout... arguments) {
+    /** A function of the C library. */
+    static MethodHandle function(String name, MemoryLayout result, MemoryLayout... arguments) {
         Linker linker = Linker.nativeLinker();
         return linker.downcallHandle(
                 linker.defaultLookup().findOrThrow(name), FunctionDescriptor.of(result, arguments));

@@ -191,7 +191,7 @@ public final class RowProducts {
         return a.bytes();
     }
 
-    /** ymm15 = 15 in each lane: shifted down from all ones, which a comparison would give, here from the stack's red zone. */
+    /** ymm15 = 15 in each lane, by way of the stack's red zone: the bytes below RSP that are a leaf function's own. */
     private static void maskOfFour(Assembler a, Vectors<Ymm> y) {
         a.mov(Gp.RAX, 15);
         a.mov32(Mem.at(Gp.RSP, -8), Gp.RAX);

@@ -4,9 +4,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
@@ -20,15 +17,15 @@ final class GuardedMemory {
     static MemorySegment allocate(Arena arena, long size, boolean guardBehind) {
         long inside = Math.max(1, (size + PAGE - 1) / PAGE) * PAGE, all = inside + 2 * PAGE;
         try {
-            long start =
-                    (long) function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG)
-                            .invokeExact(0L, all, 1 | 2, 0x22, -1, 0L);
-            MethodHandle protect = function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
+            long start = (long) CodeBuffer.function(
+                            "mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG)
+                    .invokeExact(0L, all, 1 | 2, 0x22, -1, 0L);
+            MethodHandle protect = CodeBuffer.function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
             if ((int) protect.invokeExact(start, PAGE, 0) != 0
                     || (int) protect.invokeExact(start + PAGE + inside, PAGE, 0) != 0) {
                 throw new IllegalStateException("mprotect failed");
             }
-            MethodHandle unmap = function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+            MethodHandle unmap = CodeBuffer.function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
             long from = guardBehind ? start + PAGE + inside - size : start + PAGE;
             return MemorySegment.ofAddress(from).reinterpret(size, arena, s -> {
                 try {
@@ -42,11 +39,5 @@ final class GuardedMemory {
         } catch (Throwable e) {
             throw new IllegalStateException(e);
         }
-    }
-
-    private static MethodHandle function(String name, MemoryLayout result, MemoryLayout... arguments) {
-        Linker linker = Linker.nativeLinker();
-        return linker.downcallHandle(
-                linker.defaultLookup().findOrThrow(name), FunctionDescriptor.of(result, arguments));
     }
 }
