@@ -1,11 +1,14 @@
 package anneal.kernels;
 
 import anneal.kernels.emit.CpuFeatures;
+import anneal.kernels.emit.Level;
 import anneal.kernels.emit.RowProducts;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Machine code that Java writes, where it is faster than what the compiler makes of the Vector API; the rest from that tier.
@@ -13,10 +16,13 @@ import java.util.Map;
  * <p>Now: the product of a stored matrix with one vector, which is what decoding does. See docs/emitted-kernels.md.
  */
 public final class EmittedKernels extends ForwardingKernels {
+    private final Level level;
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
 
-    EmittedKernels(Kernels rest) {
+    /** Code for a level of the processor, which it must have. */
+    EmittedKernels(Kernels rest, Level level) {
         super(rest);
+        this.level = level;
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
             products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, Arena.global()));
         }
@@ -27,9 +33,36 @@ public final class EmittedKernels extends ForwardingKernels {
         return CpuFeatures.obstacle();
     }
 
+    /**
+     * The level that {@code -Danneal.cpu} names, or the best of this machine if that is empty.
+     *
+     * @throws IllegalArgumentException if there is no such level, or the machine does not have it
+     */
+    static Level level(String wanted) {
+        if (wanted.isEmpty()) {
+            return CpuFeatures.best();
+        }
+        for (Level level : Level.values()) {
+            if (level.text().equals(wanted)) {
+                String obstacle = CpuFeatures.obstacle(level);
+                if (obstacle != null) {
+                    throw new IllegalArgumentException("-Danneal.cpu=" + wanted + " cannot be had: " + obstacle);
+                }
+                return level;
+            }
+        }
+        throw new IllegalArgumentException("-Danneal.cpu=" + wanted + ": the levels are "
+                + Stream.of(Level.values()).map(Level::text).collect(Collectors.joining(", ")));
+    }
+
     @Override
     public String name() {
         return "emitted";
+    }
+
+    /** What its code uses of the processor. */
+    Level level() {
+        return level;
     }
 
     @Override

@@ -7,7 +7,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of emitted, vector,
- * blas, scalar. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
+ * blas, scalar. {@code -Danneal.cpu=avx2|avx512|avx512_bf16} keeps emitted code to a level of the processor. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
  */
 final class KernelLookup {
     private static final String PROPERTY = "anneal.kernels";
@@ -44,7 +44,7 @@ final class KernelLookup {
         Logger log = LoggerFactory.getLogger(Kernels.class);
         Kernels kernels = switch (wanted) {
             case "" -> best(log);
-            case "emitted" -> named(wanted, emittedObstacle(), () -> new EmittedKernels(new VectorKernels()));
+            case "emitted" -> named(wanted, emittedObstacle(), KernelLookup::emitted);
             case "vector" -> named(wanted, vectorObstacle(), VectorKernels::new);
             case "blas" -> named(wanted, BlasKernels.obstacle(), () -> blas(besideBlas()));
             case "scalar" -> new ScalarKernels();
@@ -53,8 +53,13 @@ final class KernelLookup {
                         "-D" + PROPERTY + "=" + wanted + ": the tiers are emitted, vector, blas and scalar");
         };
         String reason = wanted.isEmpty() ? "the best this machine has" : "-D" + PROPERTY + " names it";
-        log.info("Kernels: {} tier, {}", kernels.name(), reason);
+        String code = kernels instanceof EmittedKernels e ? " (" + e.level().text() + ")" : "";
+        log.info("Kernels: {} tier{}, {}", kernels.name(), code, reason);
         return kernels;
+    }
+
+    private static Kernels emitted() {
+        return new EmittedKernels(new VectorKernels(), EmittedKernels.level(System.getProperty("anneal.cpu", "")));
     }
 
     private static Kernels named(String wanted, String obstacle, java.util.function.Supplier<Kernels> tier) {
@@ -69,7 +74,7 @@ final class KernelLookup {
         if (vector == null) {
             String emitted = emittedObstacle();
             if (emitted == null) {
-                return new EmittedKernels(new VectorKernels());
+                return emitted();
             }
             log.info("Kernels: no emitted machine code: {}", emitted);
             return new VectorKernels();

@@ -2,6 +2,7 @@ package anneal.kernels;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import anneal.kernels.emit.CpuFeatures;
 import org.junit.jupiter.api.BeforeAll;
 
 class EmittedKernelsTest extends KernelsContract {
@@ -11,7 +12,7 @@ class EmittedKernelsTest extends KernelsContract {
     static void start() {
         String obstacle = EmittedKernels.obstacle();
         assumeTrue(obstacle == null, "no emitted code here: " + obstacle);
-        emitted = new EmittedKernels(new VectorKernels());
+        emitted = new EmittedKernels(new VectorKernels(), CpuFeatures.best());
     }
 
     @Override

@@ -1,7 +1,10 @@
 package anneal.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import anneal.kernels.emit.CpuFeatures;
+import anneal.kernels.emit.Level;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -40,6 +43,19 @@ class KernelLookupTest {
                 .contains("tier=vector");
         assertThat(start(entry -> true, false, MODULE, "-Danneal.kernels=emitted", "--illegal-native-access=deny"))
                 .contains("error=-Danneal.kernels=emitted cannot be had: ");
+    }
+
+    @Test
+    void emittedCodeCanBeKeptToALevelOfTheProcessor() throws Exception {
+        assumeTrue(EmittedKernels.obstacle() == null, "no emitted code here");
+        assertThat(start(true, MODULE, "-Danneal.cpu=avx2")).contains("tier=emitted");
+        assertThat(start(true, MODULE, "-Danneal.cpu=mmx"))
+                .contains("error=-Danneal.cpu=mmx: the levels are avx2, avx512, avx512_bf16");
+        if (CpuFeatures.obstacle(Level.AVX512_BF16) != null) {
+            assertThat(start(true, MODULE, "-Danneal.cpu=avx512_bf16"))
+                    .contains(
+                            "error=-Danneal.cpu=avx512_bf16 cannot be had: the processor or the system lacks AVX-512 ");
+        }
     }
 
     @Test

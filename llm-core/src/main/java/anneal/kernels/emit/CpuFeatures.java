@@ -17,14 +17,33 @@ import java.util.List;
  * <p>Bits are those of Intel's manual, volume 2, CPUID, leaves 1 and 7, and volume 1, 13.3 for XCR0.
  */
 public final class CpuFeatures {
-    private final int leaf1C;
-    private final int leaf7B;
-    private final int savedRegisters;
+    /** What the processor answers. Bits of XCR0 say which registers the system saves for each thread. */
+    private final int leaf1C, leaf7B, leaf7C, leaf7A1, saved;
 
-    private CpuFeatures(int leaf1C, int leaf7B, int savedRegisters) {
-        this.leaf1C = leaf1C;
-        this.leaf7B = leaf7B;
-        this.savedRegisters = savedRegisters;
+    private CpuFeatures(MemorySegment answers) {
+        leaf1C = answers.getAtIndex(JAVA_INT, 0);
+        leaf7B = answers.getAtIndex(JAVA_INT, 1);
+        leaf7C = answers.getAtIndex(JAVA_INT, 2);
+        leaf7A1 = answers.getAtIndex(JAVA_INT, 3);
+        saved = answers.getAtIndex(JAVA_INT, 4);
+    }
+
+    /** Asked once. */
+    private static final class Holder {
+        static final CpuFeatures MINE;
+        static final String OBSTACLE;
+
+        static {
+            CpuFeatures mine = null;
+            String obstacle = platform();
+            try {
+                mine = obstacle == null ? ask() : null;
+            } catch (UnsupportedOperationException e) {
+                obstacle = e.getMessage();
+            }
+            MINE = mine;
+            OBSTACLE = obstacle == null ? lack(mine.missing(Level.AVX2)) : obstacle;
+        }
     }
 
     /** Why emitted code cannot run here, before anything is asked of the processor; null if nothing is in the way. */
@@ -38,28 +57,36 @@ public final class CpuFeatures {
                 : "native access is off: start java with --enable-native-access=ALL-UNNAMED";
     }
 
-    /** Why code for AVX2 cannot run here, in words for a log line; null if it can. */
+    private static String lack(List<String> missing) {
+        return missing.isEmpty() ? null : "the processor or the system lacks " + String.join(", ", missing);
+    }
+
+    /** Why no emitted code can run here, in words for a log line; null if the lowest level can. */
     public static String obstacle() {
-        String platform = platform();
-        if (platform != null) {
-            return platform;
+        return Holder.OBSTACLE;
+    }
+
+    /** Why code of a level cannot run here; null if it can. */
+    public static String obstacle(Level level) {
+        return obstacle() != null ? obstacle() : lack(Holder.MINE.missing(level));
+    }
+
+    /** The highest level that this machine has; there must be no {@link #obstacle()}. */
+    public static Level best() {
+        Level best = Level.AVX2;
+        for (Level level : Level.values()) {
+            best = obstacle(level) == null ? level : best;
         }
-        try {
-            List<String> missing = ask().missing();
-            return missing.isEmpty() ? null : "the processor or the system lacks " + String.join(", ", missing);
-        } catch (UnsupportedOperationException e) {
-            return e.getMessage();
-        }
+        return best;
     }
 
     private static CpuFeatures ask() {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_INT, 3);
+            MemorySegment out = arena.allocate(JAVA_INT, 5);
             Linker.nativeLinker()
                     .downcallHandle(CodeBuffer.load(arena, question()), FunctionDescriptor.ofVoid(ADDRESS))
                     .invokeExact(out);
-            return new CpuFeatures(
-                    out.getAtIndex(JAVA_INT, 0), out.getAtIndex(JAVA_INT, 1), out.getAtIndex(JAVA_INT, 2));
+            return new CpuFeatures(out);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable e) {
@@ -67,42 +94,63 @@ public final class CpuFeatures {
         }
     }
 
-    /** The function (int out[3]): ECX of leaf 1, EBX of leaf 7, and XCR0 if the system lets one ask for it. */
+    /**
+     * The function (int out[5]): ECX of leaf 1, EBX and ECX of leaf 7, EAX of leaf 7.1, and XCR0 if the system lets one ask
+     * for it. A subleaf that the processor does not have answers 0.
+     */
     private static byte[] question() {
         Assembler a = new Assembler();
         Label end = new Label();
         a.push(Gp.RBX); // CPUID writes it, and the caller wants it back
-        a.mov(Gp.RAX, 1);
-        a.mov(Gp.RCX, 0);
-        a.cpuid();
+        leaf(a, 1, 0);
         a.mov32(Mem.at(Gp.RDI), Gp.RCX);
         a.mov(Gp.RSI, Gp.RCX);
-        a.mov(Gp.RAX, 7);
-        a.mov(Gp.RCX, 0);
-        a.cpuid();
+        leaf(a, 7, 0);
         a.mov32(Mem.at(Gp.RDI, 4), Gp.RBX);
+        a.mov32(Mem.at(Gp.RDI, 8), Gp.RCX);
+        leaf(a, 7, 1);
+        a.mov32(Mem.at(Gp.RDI, 12), Gp.RAX);
         a.and(Gp.RSI, 1 << OSXSAVE);
         a.jz(end);
         a.mov(Gp.RCX, 0);
         a.xgetbv();
-        a.mov32(Mem.at(Gp.RDI, 8), Gp.RAX);
+        a.mov32(Mem.at(Gp.RDI, 16), Gp.RAX);
         a.bind(end);
         a.pop(Gp.RBX);
         a.ret();
         return a.bytes();
     }
 
-    private static final int FMA = 12, OSXSAVE = 27, AVX = 28, F16C = 29;
-    private static final int AVX2 = 5;
-    private static final int SAVED_256 = 0b110;
+    private static void leaf(Assembler a, int leaf, int subleaf) {
+        a.mov(Gp.RAX, leaf);
+        a.mov(Gp.RCX, subleaf);
+        a.cpuid();
+    }
 
-    private List<String> missing() {
+    private static final int FMA = 12, OSXSAVE = 27, AVX = 28, F16C = 29;
+    private static final int AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31;
+    private static final int VNNI = 11;
+    private static final int BF16 = 5;
+    private static final int SAVED_256 = 0b110, SAVED_512 = 0b1110_0110;
+
+    private List<String> missing(Level level) {
         List<String> all = new ArrayList<>();
         check(all, "AVX", leaf1C >> AVX & 1);
         check(all, "FMA", leaf1C >> FMA & 1);
         check(all, "F16C", leaf1C >> F16C & 1);
         check(all, "AVX2", leaf7B >> AVX2 & 1);
-        check(all, "256-bit registers", (savedRegisters & SAVED_256) == SAVED_256 ? 1 : 0);
+        check(all, "256-bit registers", (saved & SAVED_256) == SAVED_256 ? 1 : 0);
+        if (level.has(Level.AVX512)) {
+            check(all, "AVX-512 F", leaf7B >> AVX512F & 1);
+            check(all, "AVX-512 DQ", leaf7B >> AVX512DQ & 1);
+            check(all, "AVX-512 BW", leaf7B >> AVX512BW & 1);
+            check(all, "AVX-512 VL", leaf7B >> AVX512VL & 1);
+            check(all, "512-bit registers", (saved & SAVED_512) == SAVED_512 ? 1 : 0);
+        }
+        if (level.has(Level.AVX512_BF16)) {
+            check(all, "AVX-512 VNNI", leaf7C >> VNNI & 1);
+            check(all, "AVX-512 BF16", leaf7A1 >> BF16 & 1);
+        }
         return all;
     }
 
