@@ -82,6 +82,11 @@ final class Vectors<V extends Vec> {
         memory(new Op(M0F, P0, 0x11), from.number(), 0, to, mask, false);
     }
 
+    /** A mask of 16 lanes from 16 bits of memory; AVX-512. */
+    void kmovw(Mask to, Mem from) {
+        memory(new Op(M0F, P0, 0x90), to.number(), 0, from, null, false, 128);
+    }
+
     /** Only the lanes whose number in {@code mask} is negative are read, the others become 0. */
     void vmaskmovps(V to, V mask, Mem from) {
         memory(new Op(M38, P66, 0x2C), to.number(), mask.number(), from, null, false);

@@ -92,6 +92,11 @@ class AssemblerTest {
                 row("test " + name(r) + ", " + name(s), a -> a.test(r, s));
             }
         }
+        for (int v : new int[] {6, -128, 128, 1 << 20}) {
+            row("imul rcx, rcx, " + v, a -> a.imul(Gp.RCX, Gp.RCX, v));
+            row("imul r9, rax, " + v, a -> a.imul(Gp.R9, Gp.RAX, v));
+            row("imul rbp, r13, " + v, a -> a.imul(Gp.RBP, Gp.R13, v));
+        }
         row("xor eax, eax", a -> a.xor32(Gp.RAX, Gp.RAX));
         row("xor r9d, r10d", a -> a.xor32(Gp.R9, Gp.R10));
         everyPlace("mov rdx, MEM", (a, m) -> a.mov(Gp.RDX, m));
@@ -240,6 +245,7 @@ class AssemblerTest {
         z.memory("vmovups REG{k3}, MEM", (v, a, m) -> v.vmovups(a, Mask.keep(3), m));
         z.memory("vmovups REG{k1}{z}, MEM", (v, a, m) -> v.vmovups(a, Mask.zero(1), m));
         z.memory("vmovups MEM{k7}, REG", (v, a, m) -> v.vmovups(m, Mask.keep(7), a));
+        FEW.forEach((place, m) -> row("kmovw k5, " + place, a -> a.xmm().kmovw(Mask.keep(5), m)));
         x.memory("vmovd REG, MEM", Vectors::vmovd);
         x.memory("vmovss MEM, REG", (v, a, m) -> v.vmovss(m, a));
         for (int[] r : triples(false)) {

@@ -1,0 +1,475 @@
+package anneal.kernels.emit;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import anneal.kernels.emit.Vec.Ymm;
+import anneal.kernels.emit.Vec.Zmm;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * The inside of the matrix product: y[rows, cols] = alpha a b (+ y), a row by row, b packed in strips, in tiles of {@link #rows}
+ * x {@link #cols} sums that stay in registers while the depth runs.
+ *
+ * <p>Memory is counted in words of four bytes, and one step of the depth is one word: a float, a pair of bf16, a pair of 16-bit
+ * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart. The right one is packed:
+ * a strip holds {@link #cols} words for each step, and strips follow each other. One call does all tiles of a block, so that
+ * what a call costs (60 ns) is nothing.
+ *
+ * <pre>
+ *                  strip: two vectors a step
+ *                 [ b0 ............ b1 .......... ]
+ *   row 0  a ->   [ sum 0,0         sum 0,1       ]      AVX2:    6 rows x 2 x  8 = 12 sums of 16 registers
+ *   row 1  a ->   [ sum 1,0         sum 1,1       ]      AVX-512: 12 rows x 2 x 16 = 24 sums of 32 registers
+ *   ...
+ * </pre>
+ *
+ * <p>The depth may lie in two parts, each with a left operand of its own, one after the other in the strips: a product with an
+ * addition of low rank. Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, for the blocks.
+ */
+public final class TileProduct {
+    /** What the words of both operands hold, and what becomes of them. */
+    public enum Form {
+        /** A float. */
+        F32(Level.AVX2),
+        /** Two bf16, the earlier one in the lower half; sums are floats. */
+        BF16_PAIRS(Level.AVX512_BF16),
+        /** Two 16-bit integers, so small that their products' sums fit 32 bits; sums are 32-bit integers. */
+        SHORT_PAIRS(Level.AVX2),
+        /**
+         * Four bytes, on the left without sign, on the right with; sums are 32-bit integers. A strip begins with the words that
+         * its sums begin with.
+         */
+        BYTES(Level.AVX512_BF16);
+
+        private final Level least;
+
+        Form(Level least) {
+            this.least = least;
+        }
+
+        /** The lowest level that has the instruction. */
+        public Level least() {
+            return least;
+        }
+
+        private boolean integer() {
+            return this == SHORT_PAIRS || this == BYTES;
+        }
+    }
+
+    /** A left operand: rows of {@code depth} words that begin {@code stride} bytes after each other. */
+    public record Left(MemorySegment words, long stride, int depth) {
+        private MemorySegment checked(int rows) {
+            return words.asSlice(0, stride * (rows - 1) + WORD * depth);
+        }
+    }
+
+    private static final long WORD = 4;
+    private static final int UNROLLED = 4;
+
+    /** What a call finds in memory: offsets of its arguments. */
+    private static final int Y = 0, Y_STRIDE = 8, ROWS = 16, COLS = 24, STRIPS = 32, ALPHA = 40, ADD = 48, MASK = 56;
+    /** Offsets of a left operand's arguments, the first at LEFT, the second {@link #LEFT_SIZE} bytes on. */
+    private static final int LEFT = 64, A = 0, A_STRIDE = 8, DEPTH = 16, LEFT_SIZE = 24;
+    /** Bytes of memory that {@link #multiply} needs for its arguments. */
+    public static final int ARGUMENT_BYTES = LEFT + 2 * LEFT_SIZE;
+
+    private final Form form;
+    private final Level level;
+    private final MethodHandle call;
+    /** AVX2: lanes that are on, then lanes that are off; a mask is where one starts to read. */
+    private final MemorySegment masks;
+
+    /**
+     * Emits the product; the code lives as long as the arena.
+     *
+     * @throws IllegalArgumentException if the level does not have the form's instruction
+     */
+    public TileProduct(Form form, Level level, Arena arena) {
+        if (!level.has(form.least)) {
+            throw new IllegalArgumentException("emit: " + level.text() + " has no products of " + form);
+        }
+        this.form = form;
+        this.level = level;
+        this.call = Linker.nativeLinker()
+                .downcallHandle(
+                        CodeBuffer.load(arena, code(form, level)),
+                        FunctionDescriptor.ofVoid(ADDRESS),
+                        Linker.Option.critical(false));
+        masks = arena.allocate(2 * WORD * cols(), 64);
+        masks.asSlice(0, WORD * cols()).fill((byte) -1);
+    }
+
+    /** Rows of a tile. */
+    public static int rows(Level level) {
+        return level == Level.AVX2 ? 6 : 12;
+    }
+
+    /** Columns of a tile, and of a strip. */
+    public static int cols(Level level) {
+        return 2 * level.lanes();
+    }
+
+    private int cols() {
+        return cols(level);
+    }
+
+    /** Words of a strip of the given depth. */
+    public long stripWords(int depth) {
+        return (long) (depth + (form == Form.BYTES ? 1 : 0)) * cols();
+    }
+
+    /**
+     * y = alpha a b, or y += alpha a b.
+     *
+     * @param arguments {@link #ARGUMENT_BYTES} of memory that this thread alone uses
+     * @param y rows of {@code cols} floats (or 32-bit integers) that begin {@code stride} bytes after each other
+     * @param a the left operand, or two whose depths follow each other
+     * @param strips ceil(cols / {@link #cols}) strips, as deep as the left operands together
+     * @param alpha 1 where sums are integers
+     * @throws IndexOutOfBoundsException if a segment is too short
+     */
+    public void multiply(
+            MemorySegment arguments,
+            MemorySegment y,
+            long stride,
+            int rows,
+            int cols,
+            MemorySegment strips,
+            float alpha,
+            boolean add,
+            Left... a) {
+        if (rows <= 0 || cols <= 0) {
+            return;
+        }
+        int depth = 0;
+        for (int i = 0; i < 2; i++) {
+            MemorySegment part = arguments.asSlice(LEFT + (long) i * LEFT_SIZE, LEFT_SIZE);
+            Left left = i < a.length ? a[i] : null;
+            boolean there = left != null && left.depth > 0;
+            part.set(JAVA_LONG, A, there ? left.checked(rows).address() : 0);
+            part.set(JAVA_LONG, A_STRIDE, there ? left.stride : 0);
+            part.set(JAVA_LONG, DEPTH, there ? left.depth : 0);
+            depth += there ? left.depth : 0;
+        }
+        int strip = cols(), tail = (cols - 1) % strip + 1;
+        MemorySegment to = y.asSlice(0, stride * (rows - 1) + WORD * cols);
+        MemorySegment from = strips.asSlice(0, WORD * ((cols + strip - 1) / strip) * stripWords(depth));
+        arguments.set(JAVA_LONG, Y, to.address());
+        arguments.set(JAVA_LONG, Y_STRIDE, stride);
+        arguments.set(JAVA_LONG, ROWS, rows);
+        arguments.set(JAVA_LONG, COLS, cols);
+        arguments.set(JAVA_LONG, STRIPS, from.address());
+        arguments.set(JAVA_FLOAT, ALPHA, alpha);
+        arguments.set(JAVA_LONG, ADD, add ? 1 : 0);
+        if (level == Level.AVX2) {
+            arguments.set(JAVA_LONG, MASK, masks.address() + WORD * (strip - tail));
+        } else {
+            arguments.set(JAVA_INT, MASK, (1 << Math.min(tail, 16)) - 1);
+            arguments.set(JAVA_INT, MASK + 4, (1 << Math.max(tail - 16, 0)) - 1);
+        }
+        try {
+            call.invokeExact(arguments);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static byte[] code(Form form, Level level) {
+        Assembler asm = new Assembler();
+        return level == Level.AVX2
+                ? new Generator<Ymm>(asm, asm.ymm(), form, level).code()
+                : new Generator<Zmm>(asm, asm.zmm(), form, level).code();
+    }
+
+    /**
+     * Writes the function (arguments).
+     *
+     * <pre>
+     * RDI  arguments         R8   y of the tile's row, R9 its stride      R15  rows left
+     * R12  columns left      R13  y of the tile                            R14  where the strip is read
+     * RBX  which left operand, RSI its stride
+     * R10, R11, RBP, RDX     rows 0, 3, 6, 9 of it: with once and twice the stride, all twelve
+     * RAX  depth left        RCX  for the moment
+     *
+     * vectors 0 .. 2 R - 1   sums of R rows       last two       a word of a row in all lanes, in turns (or a product)
+     *                                             before them    two vectors of the strip
+     * k1, k2 (AVX-512)       columns of the last tile
+     * </pre>
+     */
+    private static final class Generator<V extends Vec> {
+        private static final Gp[] BASES = {Gp.R10, Gp.R11, Gp.RBP, Gp.RDX};
+        private static final Gp[] SAVED = {Gp.RBX, Gp.RBP, Gp.R12, Gp.R13, Gp.R14, Gp.R15};
+
+        private final Assembler asm;
+        private final Vectors<V> v;
+        private final Form form;
+        private final int tileRows, tileCols, vector;
+        private final boolean masks;
+        private final V b0, b1, a0, a1;
+
+        Generator(Assembler asm, Vectors<V> v, Form form, Level level) {
+            this.asm = asm;
+            this.v = v;
+            this.form = form;
+            tileRows = rows(level);
+            tileCols = cols(level);
+            vector = level.bits() / 8;
+            masks = level.has(Level.AVX512);
+            int last = level.registers() - 1;
+            b0 = v.reg(last - 3);
+            b1 = v.reg(last - 2);
+            a0 = v.reg(last - 1);
+            a1 = v.reg(last);
+        }
+
+        byte[] code() {
+            for (Gp r : SAVED) {
+                asm.push(r);
+            }
+            asm.mov(Gp.R8, Mem.at(Gp.RDI, Y));
+            asm.mov(Gp.R9, Mem.at(Gp.RDI, Y_STRIDE));
+            asm.mov(Gp.R15, Mem.at(Gp.RDI, ROWS));
+            if (masks) {
+                v.kmovw(Mask.keep(1), Mem.at(Gp.RDI, MASK));
+                v.kmovw(Mask.keep(2), Mem.at(Gp.RDI, MASK + 4));
+            }
+            Label full = new Label(), tails = new Label(), end = new Label();
+            asm.bind(full);
+            asm.cmp(Gp.R15, tileRows);
+            asm.jl(tails);
+            rowOfTiles(tileRows);
+            nextRow(tileRows);
+            asm.jmp(full);
+            asm.bind(tails);
+            for (int rows = 1; rows < tileRows; rows++) {
+                Label other = new Label();
+                asm.cmp(Gp.R15, rows);
+                asm.jnz(other);
+                rowOfTiles(rows);
+                asm.jmp(end);
+                asm.bind(other);
+            }
+            asm.bind(end);
+            for (int i = SAVED.length - 1; i >= 0; i--) {
+                asm.pop(SAVED[i]);
+            }
+            asm.vzeroupper();
+            asm.ret();
+            return asm.bytes();
+        }
+
+        /** Down by a tile: y, and both left operands in the arguments. */
+        private void nextRow(int rows) {
+            asm.mov(Gp.RCX, Gp.R9);
+            asm.imul(Gp.RCX, Gp.RCX, rows);
+            asm.add(Gp.R8, Gp.RCX);
+            for (int part = 0; part < 2; part++) {
+                int at = LEFT + part * LEFT_SIZE;
+                asm.mov(Gp.RCX, Mem.at(Gp.RDI, at + A_STRIDE));
+                asm.imul(Gp.RCX, Gp.RCX, rows);
+                asm.mov(Gp.RAX, Mem.at(Gp.RDI, at + A));
+                asm.add(Gp.RAX, Gp.RCX);
+                asm.mov(Mem.at(Gp.RDI, at + A), Gp.RAX);
+            }
+            asm.sub(Gp.R15, rows);
+        }
+
+        /** All columns of some rows. */
+        private void rowOfTiles(int rows) {
+            Label tile = new Label(), last = new Label(), end = new Label();
+            asm.mov(Gp.R12, Mem.at(Gp.RDI, COLS));
+            asm.mov(Gp.R13, Gp.R8);
+            asm.mov(Gp.R14, Mem.at(Gp.RDI, STRIPS));
+            asm.bind(tile);
+            sums(rows);
+            asm.cmp(Gp.R12, tileCols);
+            asm.jl(last);
+            store(rows, false);
+            asm.add(Gp.R13, tileCols * (int) WORD);
+            asm.sub(Gp.R12, tileCols);
+            asm.jnz(tile);
+            asm.jmp(end);
+            asm.bind(last);
+            store(rows, true);
+            asm.bind(end);
+        }
+
+        /** The sums of a tile, over one left operand or two. */
+        private void sums(int rows) {
+            Label part = new Label(), next = new Label();
+            begin(rows);
+            asm.lea(Gp.RBX, Mem.at(Gp.RDI, LEFT));
+            asm.bind(part);
+            asm.mov(Gp.RAX, Mem.at(Gp.RBX, DEPTH));
+            asm.test(Gp.RAX, Gp.RAX);
+            asm.jz(next);
+            asm.mov(Gp.RSI, Mem.at(Gp.RBX, A_STRIDE));
+            asm.mov(BASES[0], Mem.at(Gp.RBX, A));
+            for (int i = 1; 3 * i < rows; i++) {
+                asm.lea(BASES[i], Mem.at(BASES[i - 1], Gp.RSI, 2, 0));
+                asm.add(BASES[i], Gp.RSI);
+            }
+            depth(rows);
+            asm.bind(next);
+            asm.add(Gp.RBX, LEFT_SIZE);
+            asm.lea(Gp.RCX, Mem.at(Gp.RDI, LEFT + 2 * LEFT_SIZE));
+            asm.cmp(Gp.RBX, Gp.RCX);
+            asm.jnz(part);
+        }
+
+        /** What the sums are before the first step. The tile's place in y is called into the cache meanwhile. */
+        private void begin(int rows) {
+            asm.mov(Gp.RCX, Gp.R13);
+            for (int i = 0; i < rows; i++) {
+                asm.prefetcht0(Mem.at(Gp.RCX));
+                asm.add(Gp.RCX, Gp.R9);
+            }
+            for (int i = 0; i < 2 * rows; i++) {
+                if (form == Form.BYTES) {
+                    v.vmovups(v.reg(i), Mem.at(Gp.R14, i % 2 * vector));
+                } else {
+                    v.vxorps(v.reg(i), v.reg(i), v.reg(i));
+                }
+            }
+            if (form == Form.BYTES) {
+                asm.add(Gp.R14, 2 * vector);
+            }
+        }
+
+        /** RAX steps: four at a time, then one by one. */
+        private void depth(int rows) {
+            Label four = new Label(), rest = new Label(), one = new Label(), done = new Label();
+            asm.sub(Gp.RAX, UNROLLED);
+            asm.jl(rest);
+            asm.bind(four);
+            for (int p = 0; p < UNROLLED; p++) {
+                step(rows, p);
+            }
+            advance(rows, UNROLLED);
+            asm.sub(Gp.RAX, UNROLLED);
+            asm.jge(four);
+            asm.bind(rest);
+            asm.add(Gp.RAX, UNROLLED);
+            asm.jz(done);
+            asm.bind(one);
+            step(rows, 0);
+            advance(rows, 1);
+            asm.sub(Gp.RAX, 1);
+            asm.jnz(one);
+            asm.bind(done);
+        }
+
+        private void advance(int rows, int steps) {
+            for (int i = 0; 3 * i < rows; i++) {
+                asm.add(BASES[i], steps * (int) WORD);
+            }
+            asm.add(Gp.R14, steps * 2 * vector);
+        }
+
+        /** One step of the depth: two vectors of the strip, times one word of each row. */
+        private void step(int rows, int p) {
+            v.vmovups(b0, Mem.at(Gp.R14, 2 * p * vector));
+            v.vmovups(b1, Mem.at(Gp.R14, (2 * p + 1) * vector));
+            for (int i = 0; i < rows; i++) {
+                V a = form == Form.SHORT_PAIRS || i % 2 == 0 ? a0 : a1;
+                v.vbroadcastss(a, row(i, p * (int) WORD));
+                multiply(v.reg(2 * i), a, b0);
+                multiply(v.reg(2 * i + 1), a, b1);
+            }
+        }
+
+        private Mem row(int i, int displacement) {
+            Gp base = BASES[i / 3];
+            return i % 3 == 0 ? Mem.at(base, displacement) : Mem.at(base, Gp.RSI, i % 3, displacement);
+        }
+
+        private void multiply(V sum, V a, V b) {
+            switch (form) {
+                case F32 -> v.vfmadd231ps(sum, a, b);
+                case BF16_PAIRS -> v.vdpbf16ps(sum, a, b);
+                case BYTES -> v.vpdpbusd(sum, a, b);
+                case SHORT_PAIRS -> {
+                    v.vpmaddwd(a1, a, b);
+                    v.vpaddd(sum, sum, a1);
+                }
+            }
+        }
+
+        /** y = alpha sums (+ y). The strip's registers are free now: alpha, y, and with AVX2 the mask of the last tile's columns. */
+        private void store(int rows, boolean masked) {
+            Label plain = new Label(), done = new Label();
+            if (!form.integer()) {
+                v.vbroadcastss(a0, Mem.at(Gp.RDI, ALPHA));
+                for (int i = 0; i < 2 * rows; i++) {
+                    v.vmulps(v.reg(i), v.reg(i), a0);
+                }
+            }
+            if (masked && !masks) {
+                asm.mov(Gp.RCX, Mem.at(Gp.RDI, MASK));
+                v.vmovups(b0, Mem.at(Gp.RCX));
+                v.vmovups(b1, Mem.at(Gp.RCX, vector));
+            }
+            asm.mov(Gp.RAX, Mem.at(Gp.RDI, ADD));
+            asm.mov(Gp.RCX, Gp.R13);
+            asm.test(Gp.RAX, Gp.RAX);
+            asm.jz(plain);
+            eachHalf(rows, (sum, half) -> {
+                load(a1, half, masked);
+                if (form.integer()) {
+                    v.vpaddd(sum, sum, a1);
+                } else {
+                    v.vaddps(sum, sum, a1);
+                }
+                put(sum, half, masked);
+            });
+            asm.jmp(done);
+            asm.bind(plain);
+            eachHalf(rows, (sum, half) -> put(sum, half, masked));
+            asm.bind(done);
+        }
+
+        private interface Half<V> {
+            void emit(V sum, int half);
+        }
+
+        private void eachHalf(int rows, Half<V> emit) {
+            for (int i = 0; i < rows; i++) {
+                emit.emit(v.reg(2 * i), 0);
+                emit.emit(v.reg(2 * i + 1), 1);
+                asm.add(Gp.RCX, Gp.R9);
+            }
+        }
+
+        private void load(V to, int half, boolean masked) {
+            Mem from = Mem.at(Gp.RCX, half * vector);
+            if (!masked) {
+                v.vmovups(to, from);
+            } else if (masks) {
+                v.vmovups(to, Mask.zero(1 + half), from);
+            } else {
+                v.vmaskmovps(to, half == 0 ? b0 : b1, from);
+            }
+        }
+
+        private void put(V sum, int half, boolean masked) {
+            Mem to = Mem.at(Gp.RCX, half * vector);
+            if (!masked) {
+                v.vmovups(to, sum);
+            } else if (masks) {
+                v.vmovups(to, Mask.keep(1 + half), sum);
+            } else {
+                v.vmaskmovps(to, half == 0 ? b0 : b1, sum);
+            }
+        }
+    }
+}
