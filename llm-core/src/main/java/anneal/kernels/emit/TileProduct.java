@@ -18,8 +18,8 @@ import java.lang.invoke.MethodHandle;
  * x {@link #cols} sums that stay in registers while the depth runs.
  *
  * <p>Memory is counted in words of four bytes, and one step of the depth is one word: a float, a pair of bf16, a pair of 16-bit
- * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart. The right one is packed:
- * a strip holds {@link #cols} words for each step, and strips follow each other. One call does all tiles of a block, so that
+ * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart, or from panels ({@link Order}). The
+ * right one is packed: a strip holds {@link #cols} words for each step, and strips follow each other. One call does all tiles of a block, so that
  * what a call costs (60 ns) is nothing.
  *
  * <pre>
@@ -64,12 +64,21 @@ public final class TileProduct {
         }
     }
 
-    /** A left operand: rows of {@code depth} words that begin {@code stride} bytes after each other. */
-    public record Left(MemorySegment words, long stride, int depth) {
-        private MemorySegment checked(int rows) {
-            return words.asSlice(0, stride * (rows - 1) + WORD * depth);
-        }
+    /** How the left operand lies in memory. */
+    public enum Order {
+        /** Row after row, any distance apart: as the caller has it. */
+        ROWS,
+        /** Panels of {@link #rows} rows: for each step of the depth that many words. What was columns is packed so. */
+        PANELS
     }
+
+    /**
+     * A left operand.
+     *
+     * @param stride bytes from one row (or panel) to the next
+     * @param depth words of a row
+     */
+    public record Left(MemorySegment words, long stride, int depth) {}
 
     private static final long WORD = 4;
     private static final int UNROLLED = 4;
@@ -82,6 +91,7 @@ public final class TileProduct {
     public static final int ARGUMENT_BYTES = LEFT + 2 * LEFT_SIZE;
 
     private final Form form;
+    private final Order order;
     private final Level level;
     private final MethodHandle call;
     /** AVX2: lanes that are on, then lanes that are off; a mask is where one starts to read. */
@@ -92,15 +102,16 @@ public final class TileProduct {
      *
      * @throws IllegalArgumentException if the level does not have the form's instruction
      */
-    public TileProduct(Form form, Level level, Arena arena) {
+    public TileProduct(Form form, Order order, Level level, Arena arena) {
         if (!level.has(form.least)) {
             throw new IllegalArgumentException("emit: " + level.text() + " has no products of " + form);
         }
         this.form = form;
+        this.order = order;
         this.level = level;
         this.call = Linker.nativeLinker()
                 .downcallHandle(
-                        CodeBuffer.load(arena, code(form, level)),
+                        CodeBuffer.load(arena, code(form, order, level)),
                         FunctionDescriptor.ofVoid(ADDRESS),
                         Linker.Option.critical(false));
         masks = arena.allocate(2 * WORD * cols(), 64);
@@ -154,7 +165,7 @@ public final class TileProduct {
             MemorySegment part = arguments.asSlice(LEFT + (long) i * LEFT_SIZE, LEFT_SIZE);
             Left left = i < a.length ? a[i] : null;
             boolean there = left != null && left.depth > 0;
-            part.set(JAVA_LONG, A, there ? left.checked(rows).address() : 0);
+            part.set(JAVA_LONG, A, there ? checked(left, rows).address() : 0);
             part.set(JAVA_LONG, A_STRIDE, there ? left.stride : 0);
             part.set(JAVA_LONG, DEPTH, there ? left.depth : 0);
             depth += there ? left.depth : 0;
@@ -184,11 +195,16 @@ public final class TileProduct {
         }
     }
 
-    static byte[] code(Form form, Level level) {
+    private MemorySegment checked(Left a, int rows) {
+        int high = order == Order.PANELS ? rows(level) : 1;
+        return a.words.asSlice(0, a.stride * ((rows - 1) / high) + WORD * high * a.depth);
+    }
+
+    static byte[] code(Form form, Order order, Level level) {
         Assembler asm = new Assembler();
         return level == Level.AVX2
-                ? new Generator<Ymm>(asm, asm.ymm(), form, level).code()
-                : new Generator<Zmm>(asm, asm.zmm(), form, level).code();
+                ? new Generator<Ymm>(asm, asm.ymm(), form, order, level).code()
+                : new Generator<Zmm>(asm, asm.zmm(), form, order, level).code();
     }
 
     /**
@@ -198,7 +214,7 @@ public final class TileProduct {
      * RDI  arguments         R8   y of the tile's row, R9 its stride      R15  rows left
      * R12  columns left      R13  y of the tile                            R14  where the strip is read
      * RBX  which left operand, RSI its stride
-     * R10, R11, RBP, RDX     rows 0, 3, 6, 9 of it: with once and twice the stride, all twelve
+     * R10, R11, RBP, RDX     rows 0, 3, 6, 9 of it: with once and twice the stride, all twelve. R10 alone for a panel
      * RAX  depth left        RCX  for the moment
      *
      * vectors 0 .. 2 R - 1   sums of R rows       last two       a word of a row in all lanes, in turns (or a product)
@@ -214,13 +230,14 @@ public final class TileProduct {
         private final Vectors<V> v;
         private final Form form;
         private final int tileRows, tileCols, vector;
-        private final boolean masks;
+        private final boolean panels, masks;
         private final V b0, b1, a0, a1;
 
-        Generator(Assembler asm, Vectors<V> v, Form form, Level level) {
+        Generator(Assembler asm, Vectors<V> v, Form form, Order order, Level level) {
             this.asm = asm;
             this.v = v;
             this.form = form;
+            this.panels = order == Order.PANELS;
             tileRows = rows(level);
             tileCols = cols(level);
             vector = level.bits() / 8;
@@ -276,7 +293,9 @@ public final class TileProduct {
             for (int part = 0; part < 2; part++) {
                 int at = LEFT + part * LEFT_SIZE;
                 asm.mov(Gp.RCX, Mem.at(Gp.RDI, at + A_STRIDE));
-                asm.imul(Gp.RCX, Gp.RCX, rows);
+                if (!panels) {
+                    asm.imul(Gp.RCX, Gp.RCX, rows);
+                }
                 asm.mov(Gp.RAX, Mem.at(Gp.RDI, at + A));
                 asm.add(Gp.RAX, Gp.RCX);
                 asm.mov(Mem.at(Gp.RDI, at + A), Gp.RAX);
@@ -315,7 +334,7 @@ public final class TileProduct {
             asm.jz(next);
             asm.mov(Gp.RSI, Mem.at(Gp.RBX, A_STRIDE));
             asm.mov(BASES[0], Mem.at(Gp.RBX, A));
-            for (int i = 1; 3 * i < rows; i++) {
+            for (int i = 1; i < bases(rows); i++) {
                 asm.lea(BASES[i], Mem.at(BASES[i - 1], Gp.RSI, 2, 0));
                 asm.add(BASES[i], Gp.RSI);
             }
@@ -370,8 +389,8 @@ public final class TileProduct {
         }
 
         private void advance(int rows, int steps) {
-            for (int i = 0; 3 * i < rows; i++) {
-                asm.add(BASES[i], steps * (int) WORD);
+            for (int i = 0; i < bases(rows); i++) {
+                asm.add(BASES[i], steps * aStep());
             }
             asm.add(Gp.R14, steps * 2 * vector);
         }
@@ -382,13 +401,25 @@ public final class TileProduct {
             v.vmovups(b1, Mem.at(Gp.R14, (2 * p + 1) * vector));
             for (int i = 0; i < rows; i++) {
                 V a = form == Form.SHORT_PAIRS || i % 2 == 0 ? a0 : a1;
-                v.vbroadcastss(a, row(i, p * (int) WORD));
+                v.vbroadcastss(a, row(i, p * aStep()));
                 multiply(v.reg(2 * i), a, b0);
                 multiply(v.reg(2 * i + 1), a, b1);
             }
         }
 
+        /** Bytes from one word of a row to the next. */
+        private int aStep() {
+            return (int) WORD * (panels ? tileRows : 1);
+        }
+
+        private int bases(int rows) {
+            return panels ? 1 : (rows + 2) / 3;
+        }
+
         private Mem row(int i, int displacement) {
+            if (panels) {
+                return Mem.at(BASES[0], displacement + (int) WORD * i);
+            }
             Gp base = BASES[i / 3];
             return i % 3 == 0 ? Mem.at(base, displacement) : Mem.at(base, Gp.RSI, i % 3, displacement);
         }
