@@ -72,6 +72,14 @@ final class Assembler {
         integer(0x8D, 1, to.number(), from);
     }
 
+    /** The address of a place in the code: constants stand behind the last instruction. */
+    void lea(Gp to, Label place) {
+        rex(1, to.number(), 0, 0);
+        put(0x8D);
+        put((to.number() & 7) << 3 | 5); // relative to the next instruction
+        distance(place);
+    }
+
     void add(Gp to, Gp by) {
         rex(1, by.number(), 0, to.number());
         put(0x01);
@@ -84,6 +92,22 @@ final class Assembler {
 
     void sub(Gp to, int by) {
         arithmetic(5, to, by);
+    }
+
+    void sub(Gp to, Gp by) {
+        rex(1, by.number(), 0, to.number());
+        put(0x29);
+        registers(by.number(), to.number());
+    }
+
+    /** Shifts right without sign. */
+    void shr(Gp to, int by) {
+        rex(1, 0, 0, to.number());
+        put(by == 1 ? 0xD1 : 0xC1);
+        registers(5, to.number());
+        if (by != 1) {
+            put(by);
+        }
     }
 
     void and(Gp to, int by) {
@@ -228,6 +252,11 @@ final class Assembler {
             put(escape);
         }
         put(far);
+        distance(to);
+    }
+
+    /** Four bytes: how far it is from behind them to a label; filled in later where that is not bound yet. */
+    private void distance(Label to) {
         put4(0);
         if (to.at >= 0) {
             fill(size - 4, to.at);

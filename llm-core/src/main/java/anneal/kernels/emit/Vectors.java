@@ -119,6 +119,18 @@ final class Vectors<V extends Vec> {
         memory(new Op(M38, P66, 0x58).step(NUMBER), to.number(), 0, from, null, false);
     }
 
+    /** a with its upper half replaced by b. */
+    void vinsertf128(Vec.Ymm to, Vec.Ymm a, Xmm b) {
+        register(new Op(M3A, P66, 0x18), to.number(), a.number(), b.number(), null, 256);
+        asm.put(1);
+    }
+
+    /** a with its upper half replaced by 128 bits of memory. */
+    void vinsertf128(Vec.Ymm to, Vec.Ymm a, Mem b) {
+        memory(new Op(M3A, P66, 0x18), to.number(), a.number(), b, null, false, 256);
+        asm.put(1);
+    }
+
     /** The upper half of a register of 256 bits. */
     void vextractf128(Xmm to, Vec.Ymm from) {
         register(new Op(M3A, P66, 0x19), from.number(), 0, to.number(), null, 256);
@@ -135,6 +147,28 @@ final class Vectors<V extends Vec> {
     void vshufps(V to, V a, V b, int choice) {
         register(new Op(M0F, P0, 0xC6), to.number(), a.number(), b.number(), null);
         asm.put(choice);
+    }
+
+    /** Lower lanes of a and b in turn, within each 128 bits. */
+    void vunpcklps(V to, V a, V b) {
+        register(new Op(M0F, P0, 0x14), to.number(), a.number(), b.number(), null);
+    }
+
+    /** Upper lanes of a and b in turn, within each 128 bits. */
+    void vunpckhps(V to, V a, V b) {
+        register(new Op(M0F, P0, 0x15), to.number(), a.number(), b.number(), null);
+    }
+
+    /** Four lanes of 64 bits in the order that pairs of bits say. */
+    void vpermq(Vec.Ymm to, Vec.Ymm from, int order) {
+        register(new Op(M3A, P66, 1, 0x00, WHOLE, false), to.number(), 0, from.number(), null, 256);
+        asm.put(order);
+    }
+
+    /** Lanes of b where the sign of {@code mask} is set, else of a; registers 0 to 15. No 512-bit form. */
+    void vblendvps(V to, V a, V b, V mask) {
+        register(new Op(M3A, P66, 0x4A), to.number(), a.number(), b.number(), null);
+        asm.put(mask.number() << 4);
     }
 
     /** to[i] = from[index[i] mod 8 or 16]. */
@@ -184,6 +218,12 @@ final class Vectors<V extends Vec> {
         register(new Op(M0F, P0, 0x5F), to.number(), a.number(), b.number(), null);
     }
 
+    /** All bits of a lane = a and b cannot be compared, so one is no number. Registers 0 to 15. */
+    void vcmpunordps(V to, V a, V b) {
+        register(new Op(M0F, P0, 0xC2), to.number(), a.number(), b.number(), null);
+        asm.put(3);
+    }
+
     /** sum += a b. */
     void vfmadd231ps(V sum, V a, V b) {
         register(new Op(M38, P66, 0xB8), sum.number(), a.number(), b.number(), null);
@@ -205,6 +245,11 @@ final class Vectors<V extends Vec> {
     }
 
     // ---------------------------------------------------------------- low precision
+
+    /** Floats to bf16, to nearest even; denormals become 0, whatever MXCSR says. AVX-512 BF16. */
+    void vcvtneps2bf16(Xmm to, Vec.Ymm from) {
+        register(new Op(M38, PF3, 0x72).evex(), to.number(), 0, from.number(), null, 256);
+    }
 
     /** sum += pairs of bf16 multiplied; AVX-512 BF16. */
     void vdpbf16ps(V sum, V a, V b) {
@@ -244,6 +289,20 @@ final class Vectors<V extends Vec> {
         register(high ? op.evex() : op, to.number(), a.number(), b.number(), null);
     }
 
+    /** b without the bits of a. */
+    void vpandn(V to, V a, V b) {
+        register(new Op(M0F, P66, 0xDF), to.number(), a.number(), b.number(), null);
+    }
+
+    void vpor(V to, V a, V b) {
+        register(new Op(M0F, P66, 0xEB), to.number(), a.number(), b.number(), null);
+    }
+
+    /** All bits of a lane = a is greater than b, with signs; registers 0 to 15. No 512-bit form. */
+    void vpcmpgtd(V to, V a, V b) {
+        register(new Op(M0F, P66, 0x66), to.number(), a.number(), b.number(), null);
+    }
+
     void vpaddd(V to, V a, V b) {
         register(new Op(M0F, P66, 0xFE), to.number(), a.number(), b.number(), null);
     }
@@ -275,6 +334,11 @@ final class Vectors<V extends Vec> {
     /** 16 bits without sign to 32. */
     void vpmovzxwd(V to, Mem from) {
         memory(new Op(M38, P66, 0x33).step(HALF), to.number(), 0, from, null, false);
+    }
+
+    /** 16 bits without sign to 32. */
+    void vpmovzxwd(Vec.Ymm to, Xmm from) {
+        register(new Op(M38, P66, 0x33), to.number(), 0, from.number(), null, 256);
     }
 
     /** Half floats to floats. */

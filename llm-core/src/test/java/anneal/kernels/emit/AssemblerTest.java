@@ -78,6 +78,18 @@ class AssemblerTest {
         for (Gp r : Gp.values()) {
             row("push " + name(r), a -> a.push(r));
             row("pop " + name(r), a -> a.pop(r));
+            row("shr " + name(r) + ", 1", a -> a.shr(r, 1));
+            row("shr " + name(r) + ", 5", a -> a.shr(r, 5));
+            row("lea " + name(r) + ", [rip]", a -> {
+                Label next = new Label();
+                a.lea(r, next);
+                a.bind(next);
+            });
+            row("lea " + name(r) + ", [rip-7]", a -> {
+                Label here = new Label();
+                a.bind(here);
+                a.lea(r, here);
+            });
             for (int v : new int[] {1, -128, 128, 1 << 20}) {
                 row("mov " + name(r) + ", " + v, a -> a.mov(r, v));
                 row("add " + name(r) + ", " + v, a -> a.add(r, v));
@@ -89,6 +101,7 @@ class AssemblerTest {
                 row("mov " + name(r) + ", " + name(s), a -> a.mov(r, s));
                 row("add " + name(r) + ", " + name(s), a -> a.add(r, s));
                 row("cmp " + name(r) + ", " + name(s), a -> a.cmp(r, s));
+                row("sub " + name(r) + ", " + name(s), a -> a.sub(r, s));
                 row("test " + name(r) + ", " + name(s), a -> a.test(r, s));
             }
         }
@@ -192,6 +205,8 @@ class AssemblerTest {
             three("vmaxps", Vectors::vmaxps);
             three("vpaddd", Vectors::vpaddd);
             three("vfmadd231ps", Vectors::vfmadd231ps);
+            three("vunpcklps", Vectors::vunpcklps);
+            three("vunpckhps", Vectors::vunpckhps);
             three("vshufps", ", 78", high, (v, a, b, c) -> v.vshufps(a, b, c, 78));
             two("vpsrld", ", 4", (v, a, b) -> v.vpsrld(a, b, 4));
             two("vpslld", ", 16", (v, a, b) -> v.vpslld(a, b, 16));
@@ -217,6 +232,11 @@ class AssemblerTest {
             three("vpsignb", Vectors::vpsignb);
             three("vpmaddubsw", Vectors::vpmaddubsw);
             three("vpmaddwd", Vectors::vpmaddwd);
+            three("vpandn", Vectors::vpandn);
+            three("vpor", Vectors::vpor);
+            three("vpcmpgtd", Vectors::vpcmpgtd);
+            three("vcmpunordps", Vectors::vcmpunordps);
+            three("vblendvps", ", " + name(reg(13)), false, (v, a, b, c) -> v.vblendvps(a, b, c, reg(13)));
             memory2("vmaskmovps REG, SECOND, MEM", Vectors::vmaskmovps);
             memory2("vmaskmovps MEM, SECOND, REG", (v, a, b, m) -> v.vmaskmovps(m, b, a));
         }
@@ -255,10 +275,25 @@ class AssemblerTest {
                     "vextractf128 %s, %s, 1".formatted(name(low), name(whole)),
                     a -> a.ymm().vextractf128(low, whole));
             row(
+                    "vinsertf128 %s, %s, %s, 1".formatted(name(whole), name(new Ymm(r[2])), name(low)),
+                    a -> a.ymm().vinsertf128(whole, new Ymm(r[2]), low));
+            row(
+                    "vpmovzxwd %s, %s".formatted(name(whole), name(low)),
+                    a -> a.ymm().vpmovzxwd(whole, low));
+            row(
+                    "vpermq %s, %s, 216".formatted(name(whole), name(new Ymm(r[2]))),
+                    a -> a.ymm().vpermq(whole, new Ymm(r[2]), 216));
+            row(
                     "vbroadcastss %s, %s".formatted(name(whole), name(low)),
                     a -> a.ymm().vbroadcastss(whole, low));
         }
+        y.memory2("vinsertf128 REG, SECOND, MEM, 1", Vectors::vinsertf128);
         for (int[] r : triples(true)) {
+            Xmm half = new Xmm(r[0]);
+            Ymm floats = new Ymm(r[1]);
+            row(
+                    "vcvtneps2bf16 %s, %s".formatted(name(half), name(floats)),
+                    a -> a.ymm().vcvtneps2bf16(half, floats));
             Ymm low = new Ymm(r[0]);
             Zmm whole = new Zmm(r[1]);
             row(
