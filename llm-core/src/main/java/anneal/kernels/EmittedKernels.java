@@ -2,6 +2,7 @@ package anneal.kernels;
 
 import anneal.kernels.emit.CpuFeatures;
 import anneal.kernels.emit.Level;
+import anneal.kernels.emit.Packing;
 import anneal.kernels.emit.RowProducts;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -17,12 +18,14 @@ import java.util.stream.Stream;
  */
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
+    private final EmittedGemm gemm;
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
 
     /** Code for a level of the processor, which it must have. */
     EmittedKernels(Kernels rest, Level level) {
         super(rest);
         this.level = level;
+        this.gemm = new EmittedGemm(level, Packing.Form.F32);
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
             products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, Arena.global()));
         }
@@ -70,23 +73,36 @@ public final class EmittedKernels extends ForwardingKernels {
         RowProducts product = w instanceof BlockMatrix b ? products.get(b.format()) : null;
         if (m == 1 && product != null && alpha == 1 && !add) {
             oneRow(product, y, x, (BlockMatrix) w);
-        } else {
+        } else if (m <= VectorGemv.ROWS) {
             rest().matmulT(y, x, w, m, alpha, add);
+        } else {
+            gemm.matmulT(y, x, w, m, alpha, add);
         }
     }
 
     @Override
+    public void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        matmulT(y, x, TransposedMatrix.of(w), m, alpha, add);
+    }
+
+    @Override
     public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        if (m == 1) {
+        if (m <= VectorGemv.ROWS) {
             super.matmulTPlus(y, x, w, u, v, m, add);
         } else {
-            rest().matmulTPlus(y, x, w, u, v, m, add);
+            gemm.matmulTPlus(y, x, w, u, v, m, add);
         }
     }
 
     @Override
     public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        rest().matmulPlus(y, x, w, u, v, m, add);
+        matmulTPlus(y, x, TransposedMatrix.of(w), u, TransposedMatrix.of(v), m, add);
+    }
+
+    @Override
+    public void matmulTN(
+            MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
+        gemm.matmulTN(y, a, b, n, k, m, alpha, add);
     }
 
     private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {

@@ -8,6 +8,11 @@ package anneal.kernels;
  * @param stored the matrix in memory, [cols, rows] of this view
  */
 public record TransposedMatrix(Matrix stored) implements Matrix {
+    /** wT: what is stored, if w is such a view itself. */
+    static Matrix of(Matrix w) {
+        return w instanceof TransposedMatrix t ? t.stored : new TransposedMatrix(w);
+    }
+
     @Override
     public int rows() {
         return stored.cols();

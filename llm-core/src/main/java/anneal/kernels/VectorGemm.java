@@ -55,7 +55,7 @@ final class VectorGemm {
     }
 
     static void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        matmulT(y, x, turned(w), m, alpha, add);
+        matmulT(y, x, TransposedMatrix.of(w), m, alpha, add);
     }
 
     /** y = x wT + u vT (+ y): one product whose depth is that of x and then that of u. */
@@ -72,11 +72,7 @@ final class VectorGemm {
     }
 
     static void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmulTPlus(y, x, turned(w), u, turned(v), m, add);
-    }
-
-    private static Matrix turned(Matrix w) {
-        return w instanceof TransposedMatrix t ? t.stored() : new TransposedMatrix(w);
+        matmulTPlus(y, x, TransposedMatrix.of(w), u, TransposedMatrix.of(v), m, add);
     }
 
     static void matmulTN(

@@ -50,7 +50,8 @@ public final class Packing {
 
     private final Form form;
     private final int columns;
-    private final MethodHandle stripOfRows, stripsOfColumns, rows;
+    private final int panel;
+    private final MethodHandle stripOfRows, stripsOfColumns, rows, panelsOfColumns;
 
     /** Emits the functions of a form for a level of the processor; the code lives as long as the arena. */
     public Packing(Level level, Form form, Arena arena) {
@@ -59,6 +60,8 @@ public final class Packing {
         this.stripOfRows = load(PackingCode.stripOfRows(level, form), arena);
         this.stripsOfColumns = load(PackingCode.stripsOfColumns(level, form), arena);
         this.rows = load(PackingCode.rows(level, form), arena);
+        this.panel = TileProduct.rows(level);
+        this.panelsOfColumns = load(PanelCode.panelsOfColumns(level, form), arena);
     }
 
     private static MethodHandle load(byte[] code, Arena arena) {
@@ -116,6 +119,23 @@ public final class Packing {
     public void rows(MemorySegment dst, long apartDst, MemorySegment src, long apartSrc, int rows, int depth) {
         MemorySegment to = dst.asSlice(0, bytes(rows, apartDst, form.words(depth)));
         call(this.rows, to, apartDst, src.asSlice(0, bytes(rows, apartSrc, depth)), apartSrc, rows, depth);
+    }
+
+    /**
+     * Columns of src as panels, a tile's rows of the left operand each: dst[panel s, p, i] = src[p, rows s + i], 0 where that is
+     * past {@code cols}.
+     *
+     * @param dst panels of words [words(depth), {@link TileProduct#rows}]
+     * @param apartDst words from panel to panel
+     * @param src floats [depth, cols]
+     * @param apartSrc floats from row to row of src
+     * @throws IndexOutOfBoundsException if a segment is too short
+     */
+    public void panelsOfColumns(
+            MemorySegment dst, long apartDst, MemorySegment src, long apartSrc, int cols, int depth) {
+        int panels = (cols + panel - 1) / panel;
+        MemorySegment to = dst.asSlice(0, bytes(panels, apartDst, (long) panel * form.words(depth)));
+        call(panelsOfColumns, to, apartDst, src.asSlice(0, bytes(depth, apartSrc, cols)), apartSrc, depth, cols);
     }
 
     /** Bytes from the first to the last of {@code length} words in each of {@code lines} lines. */

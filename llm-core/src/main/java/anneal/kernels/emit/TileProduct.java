@@ -128,8 +128,19 @@ public final class TileProduct {
         return 2 * level.lanes();
     }
 
-    private int cols() {
+    /** Rows of a tile. */
+    public int rows() {
+        return rows(level);
+    }
+
+    /** Columns of a tile, and of a strip. */
+    public int cols() {
         return cols(level);
+    }
+
+    /** How it reads the left operand. */
+    public Order order() {
+        return order;
     }
 
     /** Words of a strip of the given depth. */

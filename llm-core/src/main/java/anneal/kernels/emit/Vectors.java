@@ -107,6 +107,11 @@ final class Vectors<V extends Vec> {
         memory(new Op(M0F, PF3, 0x11).step(NUMBER), from.number(), 0, to, null, false, 128);
     }
 
+    /** The two lowest lanes. */
+    void vmovlps(Mem to, Xmm from) {
+        memory(new Op(M0F, P0, 0x13), from.number(), 0, to, null, false, 128);
+    }
+
     void vbroadcastss(V to, Mem from) {
         memory(new Op(M38, P66, 0x18).step(NUMBER), to.number(), 0, from, null, false);
     }
@@ -329,6 +334,11 @@ final class Vectors<V extends Vec> {
     /** Bytes with sign to 32 bits. */
     void vpmovsxbd(V to, Mem from) {
         memory(new Op(M38, P66, 0x21).step(QUARTER), to.number(), 0, from, null, false);
+    }
+
+    /** Bytes with sign to 16 bits. */
+    void vpmovsxbw(V to, Mem from) {
+        memory(new Op(M38, P66, 0x20).step(HALF), to.number(), 0, from, null, false);
     }
 
     /** 16 bits without sign to 32. */

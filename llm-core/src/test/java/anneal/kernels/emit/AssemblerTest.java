@@ -215,6 +215,7 @@ class AssemblerTest {
             memory("vmovups MEM, REG", (v, a, m) -> v.vmovups(m, a));
             memory("vpmovzxbd REG, MEM", Vectors::vpmovzxbd);
             memory("vpmovsxbd REG, MEM", Vectors::vpmovsxbd);
+            memory("vpmovsxbw REG, MEM", Vectors::vpmovsxbw);
             memory("vpmovzxwd REG, MEM", Vectors::vpmovzxwd);
             memory("vcvtph2ps REG, MEM", Vectors::vcvtph2ps);
             memory("vbroadcastss REG, MEM", Vectors::vbroadcastss);
@@ -267,6 +268,7 @@ class AssemblerTest {
         z.memory("vmovups MEM{k7}, REG", (v, a, m) -> v.vmovups(m, Mask.keep(7), a));
         FEW.forEach((place, m) -> row("kmovw k5, " + place, a -> a.xmm().kmovw(Mask.keep(5), m)));
         x.memory("vmovd REG, MEM", Vectors::vmovd);
+        x.memory("vmovlps MEM, REG", (v, a, m) -> v.vmovlps(m, a));
         x.memory("vmovss MEM, REG", (v, a, m) -> v.vmovss(m, a));
         for (int[] r : triples(false)) {
             Xmm low = new Xmm(r[0]);

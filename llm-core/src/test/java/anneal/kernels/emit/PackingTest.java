@@ -114,6 +114,30 @@ class PackingTest {
         }
     }
 
+    @ParameterizedTest
+    @MethodSource("functions")
+    void columnsBecomePanels(Level level, Form form) {
+        Packing packing = new Packing(level, form, arena);
+        int high = TileProduct.rows(level);
+        for (int round = 0; round < 400; round++) {
+            int cols = 1 + round % (3 * high), depth = random.nextInt(1, 20), apart = cols + random.nextInt(3) * 5;
+            int words = form.words(depth), panels = (cols + high - 1) / high;
+            int apartDst = words * high + random.nextInt(2) * 9;
+            try (Arena arena = Arena.ofShared()) {
+                MemorySegment src = floats(arena, depth, apart, cols);
+                MemorySegment dst = words(arena, panels, apartDst, words * high, round);
+                packing.panelsOfColumns(dst, apartDst, src, apart, cols, depth);
+                for (int at = 0; at < dst.byteSize() / 4; at++) {
+                    int in = at % apartDst, p = in / high, c = at / apartDst * high + in % high;
+                    int expected = p >= words
+                            ? UNTOUCHED
+                            : c < cols ? word(form, i -> bits(src, (long) i * apart + c), p, depth) : 0;
+                    check(dst, at, expected, "[%d, %d] at %d, %d", depth, cols, p, c);
+                }
+            }
+        }
+    }
+
     /** Bits of the float at a depth. */
     private interface Depths {
         int bits(int i);
@@ -200,6 +224,8 @@ class PackingTest {
             assertThatThrownBy(() -> packing.stripOfRows(s[0], s[1], 10, 10, 10))
                     .isInstanceOf(IndexOutOfBoundsException.class);
             assertThatThrownBy(() -> packing.stripsOfColumns(s[0], 160, s[1], 10, 10, 10))
+                    .isInstanceOf(IndexOutOfBoundsException.class);
+            assertThatThrownBy(() -> packing.panelsOfColumns(s[0], 60, s[1], 10, 10, 10))
                     .isInstanceOf(IndexOutOfBoundsException.class);
             assertThatThrownBy(() -> packing.rows(s[0], 10, s[1], 10, 10, 10))
                     .isInstanceOf(IndexOutOfBoundsException.class);

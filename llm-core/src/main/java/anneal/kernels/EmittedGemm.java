@@ -1,0 +1,170 @@
+package anneal.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import anneal.kernels.emit.Level;
+import anneal.kernels.emit.Packing;
+import anneal.kernels.emit.TileProduct;
+import anneal.kernels.emit.TileProduct.Left;
+import anneal.kernels.emit.TileProduct.Order;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The products of floats with emitted tiles: in f32, or with both operands rounded to bf16 on their way.
+ *
+ * <p>In f32 the rows of the left operand, and of a right one of floats, are read where they are. What is stored otherwise is
+ * widened a piece at a time while it is packed, so that a quantised matrix is never held as floats.
+ */
+final class EmittedGemm {
+    private static final long FLOAT = 4;
+    /** Floats that are widened before they are packed: they stay in the nearest cache. */
+    private static final int PIECE = 4 << 10;
+
+    private final Packing packing;
+    private final Packing.Form form;
+    private final int tileCols;
+    private final EmittedBlocks rows, columns;
+
+    /** Products at a level of the processor; the form says what becomes of the operands' floats. */
+    EmittedGemm(Level level, Packing.Form form) {
+        Arena arena = Arena.global();
+        this.form = form;
+        packing = new Packing(level, form, arena);
+        TileProduct.Form words = form == Packing.Form.BF16_PAIRS ? TileProduct.Form.BF16_PAIRS : TileProduct.Form.F32;
+        tileCols = TileProduct.cols(level);
+        rows = new EmittedBlocks(new TileProduct(words, Order.ROWS, level, arena));
+        columns = new EmittedBlocks(new TileProduct(words, Order.PANELS, level, arena));
+    }
+
+    /** y[m, N] = alpha x wT (+ y), w [N, K]. */
+    void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
+        rows.run(new EmittedBlocks.Result(y, m, w.rows(), alpha, add), new Floats(x, w));
+    }
+
+    /** y[m, N] = x wT + u vT (+ y). */
+    void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
+        rows.run(new EmittedBlocks.Result(y, m, w.rows(), 1, add), new Floats(x, w), new Floats(u, v));
+    }
+
+    /** y[n, k] = alpha aT b (+ y), a [m, n], b [m, k]. */
+    void matmulTN(MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
+        if (k < n && k <= 2 * tileCols) {
+            MemorySegment turned = VectorScratch.mine().result(FLOAT * n * k);
+            matmulTN(turned, b, a, k, n, m, alpha, false);
+            VectorPack.putTransposed(y, turned, k, n, add);
+            return;
+        }
+        Matrix w = new TransposedMatrix(new F32Matrix(b, m, k));
+        columns.run(new EmittedBlocks.Result(y, n, k, alpha, add), new Floats(a, n, true, w));
+    }
+
+    /** Rows of x [.., width], or its columns, times wT. */
+    private final class Floats implements EmittedBlocks.Pair {
+        private final MemorySegment x;
+        private final int width;
+        private final boolean columns;
+        private final Matrix w;
+
+        Floats(MemorySegment x, Matrix w) {
+            this(x, w.cols(), false, w);
+        }
+
+        Floats(MemorySegment x, int width, boolean columns, Matrix w) {
+            this.x = x;
+            this.width = width;
+            this.columns = columns;
+            this.w = w;
+        }
+
+        @Override
+        public int depth() {
+            return w.cols();
+        }
+
+        @Override
+        public int inWord() {
+            return form.depths();
+        }
+
+        @Override
+        public int depthUnit() {
+            return w instanceof TransposedMatrix ? 1 : w.block();
+        }
+
+        @Override
+        public int colUnit() {
+            return w instanceof TransposedMatrix t ? t.stored().block() : 1;
+        }
+
+        @Override
+        public Left inPlace(int row, int from, int depth) {
+            boolean asItIs = form == Packing.Form.F32 && !columns;
+            return asItIs ? new Left(at(x, row, width, from), FLOAT * width, depth) : null;
+        }
+
+        @Override
+        public void packLeft(MemorySegment to, long apart, int row, int rows, int from, int depth) {
+            if (columns) {
+                packing.panelsOfColumns(to, apart, at(x, from, width, row), width, rows, depth);
+            } else {
+                packing.rows(to, apart, at(x, row, width, from), width, rows, depth);
+            }
+        }
+
+        @Override
+        public void packRight(MemorySegment to, long apart, int col, int cols, int from, int depth) {
+            if (w instanceof TransposedMatrix t) {
+                down(to, apart, t.stored(), col, cols, from, depth);
+                return;
+            }
+            for (int c = 0; c < cols; c += tileCols) {
+                MemorySegment strip = to.asSlice(FLOAT * apart * (c / tileCols));
+                across(strip, w, col + c, Math.min(tileCols, cols - c), from, depth);
+            }
+        }
+    }
+
+    /** A row of w becomes a column. */
+    private void across(MemorySegment strip, Matrix w, int row, int rows, int from, int depth) {
+        if (w instanceof F32Matrix f32) {
+            packing.stripOfRows(strip, at(f32.data(), row, w.cols(), from), w.cols(), rows, depth);
+            return;
+        }
+        int width = VectorGemm.roundUp(depth, 16);
+        MemorySegment piece = EmittedScratch.mine().piece(FLOAT * rows * width);
+        for (int i = 0; i < rows; i++) {
+            widen(piece, (long) i * width, w, row + i, from, depth);
+        }
+        packing.stripOfRows(strip, piece, width, rows, depth);
+    }
+
+    /** A row of w is a step of the depth. */
+    private void down(MemorySegment strips, long apart, Matrix w, int col, int cols, int from, int depth) {
+        if (w instanceof F32Matrix f32) {
+            packing.stripsOfColumns(strips, apart, at(f32.data(), from, w.cols(), col), w.cols(), cols, depth);
+            return;
+        }
+        int some = Math.max(2, PIECE / cols & -2);
+        MemorySegment piece = EmittedScratch.mine().piece(FLOAT * some * cols);
+        for (int p = 0; p < depth; p += some) {
+            int rows = Math.min(some, depth - p);
+            for (int i = 0; i < rows; i++) {
+                widen(piece, (long) i * cols, w, from + p + i, col, cols);
+            }
+            MemorySegment to = strips.asSlice(FLOAT * tileCols * form.words(p));
+            packing.stripsOfColumns(to, apart, piece, cols, cols, rows);
+        }
+    }
+
+    private static void widen(MemorySegment to, long at, Matrix w, int row, int col, int count) {
+        float[] floats = VectorScratch.mine().piece(count);
+        VectorWiden.row(w, row, col, count, floats, 0);
+        MemorySegment.copy(floats, 0, to, JAVA_FLOAT, FLOAT * at, count);
+    }
+
+    /** Float [row, col] of x [.., width], and all after it. */
+    private static MemorySegment at(MemorySegment x, int row, int width, int col) {
+        return x.asSlice(FLOAT * ((long) row * width + col));
+    }
+}

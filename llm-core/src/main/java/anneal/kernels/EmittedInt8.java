@@ -1,0 +1,138 @@
+package anneal.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import anneal.kernels.emit.BytePacking;
+import anneal.kernels.emit.Level;
+import anneal.kernels.emit.Packing;
+import anneal.kernels.emit.TileProduct;
+import anneal.kernels.emit.TileProduct.Form;
+import anneal.kernels.emit.TileProduct.Left;
+import anneal.kernels.emit.TileProduct.Order;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Products of signed bytes with emitted tiles, exact in 32-bit integers.
+ *
+ * <p>With VNNI four bytes are multiplied at a time, the left ones without sign: x + 128 is multiplied, and 128 times the sum of the
+ * weights is where each sum begins, below 0. Without it bytes become pairs of 16 bits.
+ */
+final class EmittedInt8 {
+    private static final long WORD = 4;
+
+    private final boolean bytes;
+    private final int inWord, tileCols;
+    private final BytePacking left, right;
+    private final Packing packing;
+    private final TileProduct tiles;
+    private final EmittedBlocks blocks;
+    /** 1 in each byte: times a strip, the sums of its columns. */
+    private final MemorySegment ones;
+
+    EmittedInt8(Level level) {
+        Arena arena = Arena.global();
+        bytes = level.compareTo(Form.BYTES.least()) >= 0;
+        inWord = bytes ? 4 : 2;
+        tileCols = TileProduct.cols(level);
+        left = new BytePacking(bytes ? BytePacking.Form.OFFSET_BYTES : BytePacking.Form.SHORTS, arena);
+        right = new BytePacking(BytePacking.Form.SHORTS, arena);
+        packing = new Packing(level, Packing.Form.F32, arena);
+        tiles = new TileProduct(bytes ? Form.BYTES : Form.SHORT_PAIRS, Order.ROWS, level, arena);
+        blocks = new EmittedBlocks(tiles);
+        ones = arena.allocate(WORD * EmittedBlocks.DEPTH, 64);
+        ones.fill((byte) 1);
+    }
+
+    /** y[m, n] = x[m, k] wT in 32-bit integers, w [n, k]. */
+    void matmulT(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k) {
+        blocks.run(new EmittedBlocks.Result(y, m, n, 1, false), new Bytes(x, w, k));
+    }
+
+    /** Rows of x [.., k] times rows of w [.., k]. */
+    private final class Bytes implements EmittedBlocks.Pair {
+        private final MemorySegment x, w;
+        private final int k;
+
+        Bytes(MemorySegment x, MemorySegment w, int k) {
+            this.x = x;
+            this.w = w;
+            this.k = k;
+        }
+
+        @Override
+        public int depth() {
+            return k;
+        }
+
+        @Override
+        public int inWord() {
+            return inWord;
+        }
+
+        @Override
+        public int depthUnit() {
+            return inWord;
+        }
+
+        @Override
+        public int colUnit() {
+            return 1;
+        }
+
+        @Override
+        public Left inPlace(int row, int from, int depth) {
+            return null;
+        }
+
+        @Override
+        public void packLeft(MemorySegment to, long apart, int row, int rows, int from, int depth) {
+            int padded = VectorGemm.roundUp(depth, inWord);
+            for (int i = 0; i < rows; i++) {
+                left.row(to.asSlice(WORD * apart * i), x.asSlice((long) (row + i) * k + from), depth, padded);
+            }
+        }
+
+        @Override
+        public void packRight(MemorySegment to, long apart, int col, int cols, int from, int depth) {
+            for (int c = 0; c < cols; c += tileCols) {
+                MemorySegment strip = to.asSlice(WORD * apart * (c / tileCols));
+                int count = Math.min(tileCols, cols - c);
+                if (bytes) {
+                    stripOfBytes(strip, col + c, count, from, depth);
+                } else {
+                    stripOfShorts(strip, col + c, count, from, depth);
+                }
+            }
+        }
+
+        private void stripOfShorts(MemorySegment strip, int row, int rows, int from, int depth) {
+            int words = VectorGemm.ceil(depth, inWord);
+            MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
+            for (int i = 0; i < rows; i++) {
+                MemorySegment src = w.asSlice((long) (row + i) * k + from);
+                right.row(piece.asSlice(WORD * words * i), src, depth, inWord * words);
+            }
+            packing.stripOfRows(strip, piece, words, rows, words);
+        }
+
+        /** The words, and before them what the sums begin with: -128 times the sum of each column. */
+        private void stripOfBytes(MemorySegment strip, int row, int rows, int from, int depth) {
+            int words = VectorGemm.ceil(depth, inWord);
+            MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
+            piece.fill((byte) 0);
+            for (int i = 0; i < rows; i++) {
+                MemorySegment.copy(w, (long) (row + i) * k + from, piece, WORD * words * i, depth);
+            }
+            MemorySegment head = strip.asSlice(0, WORD * tileCols);
+            packing.stripOfRows(strip.asSlice(WORD * tileCols), piece, words, rows, words);
+            head.fill((byte) 0);
+            MemorySegment sums = VectorScratch.mine().result(WORD * tileCols);
+            Left one = new Left(ones, WORD * words, words);
+            tiles.multiply(EmittedScratch.mine().arguments, sums, WORD * tileCols, 1, tileCols, strip, 1, false, one);
+            for (int j = 0; j < tileCols; j++) {
+                head.setAtIndex(JAVA_INT, j, -128 * sums.getAtIndex(JAVA_INT, j));
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+package anneal.kernels;
+
+import anneal.kernels.emit.TileProduct;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** Off-heap memory that a thread uses again and again for emitted code; it grows to the largest size asked for. */
+final class EmittedScratch {
+    private static final ThreadLocal<EmittedScratch> MINE = ThreadLocal.withInitial(EmittedScratch::new);
+
+    private MemorySegment left = MemorySegment.NULL, strips = MemorySegment.NULL, piece = MemorySegment.NULL;
+    /** What {@link TileProduct#multiply} is called with. */
+    final MemorySegment arguments = Arena.ofAuto().allocate(TileProduct.ARGUMENT_BYTES, 64);
+
+    private EmittedScratch() {}
+
+    static EmittedScratch mine() {
+        return MINE.get();
+    }
+
+    /** The packed left operand; filled and read by all threads of one product, owned by the thread that called it. */
+    MemorySegment left(long bytes) {
+        return left.byteSize() >= bytes ? left : (left = allocate(bytes));
+    }
+
+    /** The packed right block of one task. */
+    MemorySegment strips(long bytes) {
+        return strips.byteSize() >= bytes ? strips : (strips = allocate(bytes));
+    }
+
+    /** Widened numbers on their way into a packed operand. */
+    MemorySegment piece(long bytes) {
+        return piece.byteSize() >= bytes ? piece : (piece = allocate(bytes));
+    }
+
+    private static MemorySegment allocate(long bytes) {
+        return Arena.ofAuto().allocate(bytes, 64);
+    }
+}
