@@ -3,7 +3,7 @@ package anneal.kernels;
 import java.lang.foreign.MemorySegment;
 
 /** A tier that has some kernels of its own and takes the others from another tier; joined products are made of its own products. */
-abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, EmittedKernels {
+abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, EmittedKernels, RoundedKernels {
     private final Kernels rest;
 
     ForwardingKernels(Kernels rest) {
@@ -29,6 +29,16 @@ abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, 
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
         rest.matmulTN(y, a, b, n, k, m, alpha, add);
+    }
+
+    @Override
+    public void matmulTInt8(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k) {
+        rest.matmulTInt8(y, x, w, m, n, k);
+    }
+
+    @Override
+    public void round(MemorySegment y, MemorySegment x, long n, Compute compute) {
+        rest.round(y, x, n, compute);
     }
 
     @Override

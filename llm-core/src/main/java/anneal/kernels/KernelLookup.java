@@ -2,6 +2,8 @@ package anneal.kernels;
 
 import com.sun.management.HotSpotDiagnosticMXBean;
 import java.lang.management.ManagementFactory;
+import java.util.EnumMap;
+import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -16,27 +18,28 @@ final class KernelLookup {
 
     /** Loaded at the first question; a failure is kept so that every caller gets its sentence. */
     private static final class Holder {
-        static final Kernels CHOSEN;
+        static final Map<Compute, Kernels> CHOSEN = new EnumMap<>(Compute.class);
         static final RuntimeException FAILURE;
 
         static {
-            Kernels chosen = null;
             RuntimeException failure = null;
             try {
-                chosen = choose(System.getProperty(PROPERTY, ""));
+                Kernels chosen = choose(System.getProperty(PROPERTY, ""));
+                for (Compute compute : Compute.values()) {
+                    CHOSEN.put(compute, chosen.in(compute));
+                }
             } catch (RuntimeException e) {
                 failure = e;
             }
-            CHOSEN = chosen;
             FAILURE = failure;
         }
     }
 
-    static Kernels chosen() {
-        if (Holder.CHOSEN == null) {
+    static Kernels chosen(Compute compute) {
+        if (Holder.FAILURE != null) {
             throw Holder.FAILURE;
         }
-        return Holder.CHOSEN;
+        return Holder.CHOSEN.get(compute);
     }
 
     /** The tier called {@code wanted}; the best one there is if that is empty. */

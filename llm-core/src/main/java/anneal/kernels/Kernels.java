@@ -14,13 +14,23 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Tiers: {@link ScalarKernels} plain loops, the reference; {@code VectorKernels} the Vector API; {@code EmittedKernels}
  * machine code that Java writes, the rest from the vector tier; {@code BlasKernels} products through ND4J's BLAS, the rest from
- * another tier. {@link KernelLookup} chooses once and says why.
+ * another tier. {@code RoundedKernels} is any of them in another {@link Compute} precision. {@link KernelLookup} chooses once and says why.
  */
 public sealed interface Kernels permits ScalarKernels, VectorKernels, ForwardingKernels {
 
     /** The tier in use, chosen once from {@code -Danneal.kernels=emitted|vector|blas|scalar} or by what the machine can do. */
     static Kernels get() {
-        return KernelLookup.chosen();
+        return get(Compute.F32);
+    }
+
+    /** The tier in use, with products and attention of this precision. */
+    static Kernels get(Compute compute) {
+        return KernelLookup.chosen(compute);
+    }
+
+    /** These kernels with products and attention of this precision. A tier that has kernels of its own for it gives those. */
+    default Kernels in(Compute compute) {
+        return compute == Compute.F32 ? this : new RoundedKernels(this, compute);
     }
 
     /** "scalar", "vector", "blas", "emitted". */
@@ -53,6 +63,22 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, Forwarding
 
     /** y[n, k] = alpha aT b (+ y if {@code add}), a [m, n], b [m, k]: the gradient of a linear layer's weight. */
     void matmulTN(MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add);
+
+    /**
+     * y[m, n] = x[m, k] wT for signed bytes x and w [n, k] and 32-bit integers y: exact, since k &lt; 2^17 keeps sums below 2^31.
+     */
+    void matmulTInt8(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k);
+
+    /**
+     * y = x as an operand of this precision, still in floats; y may be x.
+     *
+     * <p>BF16: the nearest bfloat16, ties to even. INT8: each 32 floats become d q with d = a / 127 and q = x (127 / a) to the
+     * nearest whole number, ties to even, where a is the largest magnitude of the 32; they become 0 where a is too small
+     * for 127 / a to be finite, and NaN where one of them is not finite.
+     *
+     * @param n for INT8 a multiple of 32
+     */
+    void round(MemorySegment y, MemorySegment x, long n, Compute compute);
 
     // ---------------------------------------------------------------- attention
 

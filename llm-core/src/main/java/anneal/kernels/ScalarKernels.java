@@ -1,6 +1,8 @@
 package anneal.kernels;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import java.lang.foreign.MemorySegment;
 
@@ -86,6 +88,24 @@ public final class ScalarKernels implements Kernels {
                 put(y, (long) j * k + c, alpha * sums[c], add);
             }
         });
+    }
+
+    @Override
+    public void matmulTInt8(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k) {
+        Parallel.run(n, j -> {
+            for (int i = 0; i < m; i++) {
+                int sum = 0;
+                for (int c = 0; c < k; c++) {
+                    sum += x.get(JAVA_BYTE, (long) i * k + c) * w.get(JAVA_BYTE, (long) j * k + c);
+                }
+                y.setAtIndex(JAVA_INT, (long) i * n + j, sum);
+            }
+        });
+    }
+
+    @Override
+    public void round(MemorySegment y, MemorySegment x, long n, Compute compute) {
+        Rounding.round(y, x, n, compute);
     }
 
     // ---------------------------------------------------------------- attention

@@ -46,6 +46,16 @@ public final class VectorKernels implements Kernels {
     }
 
     @Override
+    public void matmulTInt8(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k) {
+        VectorInt8.matmulT(y, x, w, m, n, k);
+    }
+
+    @Override
+    public void round(MemorySegment y, MemorySegment x, long n, Compute compute) {
+        VectorRounding.round(y, x, n, compute);
+    }
+
+    @Override
     public void attention(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
         VectorAttention.forward(o, lse, q, k, v, s);

@@ -33,6 +33,10 @@ final class VectorWiden {
             case F16Matrix m -> halves(raw(m.data(), 2 * ((long) row * m.cols() + col), 2 * count), count, dst, at);
             case BF16Matrix m -> bfloats(raw(m.data(), 2 * ((long) row * m.cols() + col), 2 * count), count, dst, at);
             case BlockMatrix m -> blocks(m, row, col, count, dst, at);
+            case RoundedMatrix m -> {
+                row(m.stored(), row, col, count, dst, at);
+                VectorRounding.bfloats(dst, at, count);
+            }
             default -> w.widen(row, col, count, dst, at);
         }
     }

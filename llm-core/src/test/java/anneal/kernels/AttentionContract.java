@@ -145,15 +145,30 @@ abstract class AttentionContract {
     @ParameterizedTest
     @MethodSource("cases")
     void followsTheFormula(Case test) {
-        Attention s = test.attention();
+        followsTheFormula(kernels(), Compute.F32, test.attention());
+    }
+
+    @ParameterizedTest
+    @MethodSource("cases")
+    void followsTheFormulaInBfloat16(Case test) {
+        followsTheFormula(
+                kernels().in(Compute.BF16), rounds(test.attention()) ? Compute.BF16 : Compute.F32, test.attention());
+    }
+
+    /** True if queries, keys, values and dO are rounded in BF16; a tier that keeps more precision says so here. */
+    boolean rounds(Attention s) {
+        return s.queryLen() > RoundedKernels.FEW_ROWS;
+    }
+
+    private static void followsTheFormula(Kernels kernels, Compute operands, Attention s) {
         try (Buffers m = new Buffers()) {
             Call c = call(m, s, 17);
             Kernels.AttentionGrad g = c.grad;
-            kernels().attention(c.o, c.lse, g.q(), g.k(), g.v(), s);
-            kernels().attentionGrad(g, s);
-            AttentionReference r =
-                    new AttentionReference(Buffers.doubles(g.q()), Buffers.doubles(g.k()), Buffers.doubles(g.v()), s);
-            r.backward(Buffers.doubles(g.dO()));
+            kernels.attention(c.o, c.lse, g.q(), g.k(), g.v(), s);
+            kernels.attentionGrad(g, s);
+            AttentionReference r = new AttentionReference(
+                    operand(operands, g.q()), operand(operands, g.k()), operand(operands, g.v()), s);
+            r.backward(operand(operands, g.dO()));
             double tolerance = 2e-6 * Math.sqrt(s.headDim() + s.keyLen());
             Buffers.assertClose("o", c.o, r.o, tolerance, 0.3);
             Buffers.assertClose("lse", c.lse, r.lse, tolerance, 1);
@@ -162,6 +177,13 @@ abstract class AttentionContract {
             Buffers.assertClose("dv", g.dv(), plus(r.dv), tolerance, 1 + Math.sqrt(s.queryLen() / 8));
             m.assertGuards();
         }
+    }
+
+    private static double[] operand(Compute compute, MemorySegment s) {
+        float[] x = Buffers.floats(s), y = compute == Compute.BF16 ? Operands.bfloats(x) : x;
+        double[] wide = new double[y.length];
+        java.util.Arrays.setAll(wide, i -> y[i]);
+        return wide;
     }
 
     /** Gradients are added to what is there: one half. */

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -72,9 +73,33 @@ abstract class KernelsContract {
         return all.build();
     }
 
+    /**
+     * True if a product of m rows rounds its operands in BF16. A tier that keeps more precision says so here; what it then
+     * computes is held to the product of the numbers as they are.
+     */
+    boolean rounds(Kind kind, int m) {
+        return kind == Kind.MATMUL_TN || m > RoundedKernels.FEW_ROWS;
+    }
+
+    /** The numbers that a product has as operands. */
+    private float[] operands(Compute compute, Kind kind, int m, float[] x) {
+        return compute == Compute.BF16 && rounds(kind, m) ? Operands.bfloats(x) : x;
+    }
+
     @ParameterizedTest
     @MethodSource("shapes")
     void products(int[] s) {
+        products(Compute.F32, s);
+    }
+
+    @ParameterizedTest
+    @MethodSource("shapes")
+    void productsInBfloat16(int[] s) {
+        products(Compute.BF16, s);
+    }
+
+    private void products(Compute compute, int[] s) {
+        Kernels kernels = kernels().in(compute);
         int m = s[0], n = s[1], k = s[2];
         try (Buffers buffers = new Buffers()) {
             Random random = new Random(1);
@@ -82,14 +107,16 @@ abstract class KernelsContract {
             float[] a = Buffers.floats(x), b = Buffers.floats(w);
             for (Kind kind : Kind.values()) {
                 Matrix matrix = kind == Kind.MATMUL_T ? new F32Matrix(w, n, k) : new F32Matrix(w, k, n);
-                check(kind, s, a, b, (y, alpha, add) -> {
+                float[] left = operands(compute, kind, m, a), right = operands(compute, kind, m, b);
+                check(kind, s, left, right, (y, alpha, add) -> {
                     switch (kind) {
-                        case MATMUL_T -> kernels().matmulT(y, x, matrix, m, alpha, add);
-                        case MATMUL -> kernels().matmul(y, x, matrix, m, alpha, add);
-                        case MATMUL_TN -> kernels().matmulTN(y, x, w, m, n, k, alpha, add);
+                        case MATMUL_T -> kernels.matmulT(y, x, matrix, m, alpha, add);
+                        case MATMUL -> kernels.matmul(y, x, matrix, m, alpha, add);
+                        case MATMUL_TN -> kernels.matmulTN(y, x, w, m, n, k, alpha, add);
                     }
                 });
             }
+            assertThat(Buffers.floats(x)).as("x stays as it is").isEqualTo(a);
             buffers.assertGuards();
         }
     }
@@ -112,30 +139,41 @@ abstract class KernelsContract {
     @ParameterizedTest
     @MethodSource("joined")
     void twoProductsAsOne(int[] s) {
+        twoProductsAsOne(Compute.F32, s);
+    }
+
+    @ParameterizedTest
+    @MethodSource("joined")
+    void twoProductsAsOneInBfloat16(int[] s) {
+        twoProductsAsOne(Compute.BF16, s);
+    }
+
+    private void twoProductsAsOne(Compute compute, int[] s) {
+        Kernels kernels = kernels().in(compute);
         int m = s[0], n = s[1], k = s[2], r = s[3], all = k + r;
         try (Buffers buffers = new Buffers()) {
             Random random = new Random(6);
             MemorySegment x = buffers.normal(random, (long) m * k, 1), u = buffers.normal(random, (long) m * r, 1);
             MemorySegment w = buffers.normal(random, (long) n * k, 1), v = buffers.normal(random, (long) n * r, 1);
-            float[] a = beside(Buffers.floats(x), k, Buffers.floats(u), r, m);
-            float[] b = beside(Buffers.floats(w), k, Buffers.floats(v), r, n);
+            float[] a = operands(compute, Kind.MATMUL_T, m, beside(Buffers.floats(x), k, Buffers.floats(u), r, m));
+            float[] b = operands(compute, Kind.MATMUL_T, m, beside(Buffers.floats(w), k, Buffers.floats(v), r, n));
             Matrix wT = new F32Matrix(w, n, k), vT = new F32Matrix(v, n, r);
             check(Kind.MATMUL_T, new int[] {m, n, all}, a, b, (y, alpha, add) -> {
                 scale(u, x, alpha);
-                kernels().matmulTPlus(y, x, wT, u, vT, m, add);
+                kernels.matmulTPlus(y, x, wT, u, vT, m, add);
                 scale(u, x, 1 / alpha);
             });
             Matrix t = new TransposedMatrix(wT), tv = new TransposedMatrix(vT);
             check(Kind.MATMUL_T, new int[] {m, n, all}, a, b, (y, alpha, add) -> {
                 scale(u, x, alpha);
-                kernels().matmulPlus(y, x, t, u, tv, m, add);
+                kernels.matmulPlus(y, x, t, u, tv, m, add);
                 scale(u, x, 1 / alpha);
             });
             float[] above = Arrays.copyOf(Buffers.floats(w), n * all);
             System.arraycopy(Buffers.floats(v), 0, above, n * k, n * r);
-            check(Kind.MATMUL, new int[] {m, n, all}, a, above, (y, alpha, add) -> {
+            check(Kind.MATMUL, new int[] {m, n, all}, a, operands(compute, Kind.MATMUL, m, above), (y, alpha, add) -> {
                 scale(u, x, alpha);
-                kernels().matmulPlus(y, x, new F32Matrix(w, k, n), u, new F32Matrix(v, r, n), m, add);
+                kernels.matmulPlus(y, x, new F32Matrix(w, k, n), u, new F32Matrix(v, r, n), m, add);
                 scale(u, x, 1 / alpha);
             });
             buffers.assertGuards();
@@ -175,7 +213,9 @@ abstract class KernelsContract {
                 w.widen(r, 0, cols, plain, r * cols);
             }
             for (int m : new int[] {1, 2, 4, 5, 8, 9, 41}) {
-                both(w, plain, m);
+                for (Compute compute : Compute.values()) {
+                    both(compute, w, plain, m);
+                }
             }
         }
     }
@@ -199,25 +239,58 @@ abstract class KernelsContract {
                 assertThat(plain[c * rows + 7]).isEqualTo(row[c]);
             }
             for (int m : new int[] {1, 7, 30}) {
-                both(w, plain, m);
+                for (Compute compute : Compute.values()) {
+                    both(compute, w, plain, m);
+                }
             }
         }
     }
 
     /** Both products with a matrix whose numbers are {@code plain}. */
-    private void both(Matrix w, float[] plain, int m) {
+    private void both(Compute compute, Matrix w, float[] plain, int m) {
+        Kernels kernels = kernels().in(compute);
         int rows = w.rows(), cols = w.cols();
         try (Buffers buffers = new Buffers()) {
             MemorySegment x = buffers.normal(new Random(3), (long) m * Math.max(rows, cols), 1);
-            float[] a = Buffers.floats(x);
-            int[] transposed = {m, rows, cols}, straight = {m, cols, rows};
-            check(
-                    Kind.MATMUL_T,
-                    transposed,
-                    a,
-                    plain,
-                    (y, alpha, add) -> kernels().matmulT(y, x, w, m, alpha, add));
-            check(Kind.MATMUL, straight, a, plain, (y, alpha, add) -> kernels().matmul(y, x, w, m, alpha, add));
+            for (Kind kind : new Kind[] {Kind.MATMUL_T, Kind.MATMUL}) {
+                boolean bytes = compute == Compute.INT8 && kind == Kind.MATMUL_T && w instanceof BlockMatrix;
+                float[] a = Arrays.copyOf(Buffers.floats(x), m * (kind == Kind.MATMUL_T ? cols : rows));
+                float[] left = bytes ? Operands.int8(a) : operands(compute, kind, m, a);
+                float[] right = operands(compute, kind, m, plain);
+                int[] shape = kind == Kind.MATMUL_T ? new int[] {m, rows, cols} : new int[] {m, cols, rows};
+                check(kind, shape, left, right, (y, alpha, add) -> {
+                    if (kind == Kind.MATMUL_T) {
+                        kernels.matmulT(y, x, w, m, alpha, add);
+                    } else {
+                        kernels.matmul(y, x, w, m, alpha, add);
+                    }
+                });
+            }
+            buffers.assertGuards();
+        }
+    }
+
+    /** A frozen block-quantised w with an addition of low rank: only what meets w becomes bytes. */
+    @Test
+    void theJoinedProductInBytes() {
+        int m = 11, n = 20, k = 64, r = 8;
+        try (Arena arena = Arena.ofShared();
+                Buffers buffers = new Buffers()) {
+            Random random = new Random(7);
+            Matrix w = DType.Q8_0.matrix(randomBlocks(arena, DType.Q8_0, n * k), n, k);
+            float[] plain = new float[n * k];
+            for (int j = 0; j < n; j++) {
+                w.widen(j, 0, k, plain, j * k);
+            }
+            MemorySegment x = buffers.normal(random, (long) m * k, 1), u = buffers.normal(random, (long) m * r, 1);
+            MemorySegment v = buffers.normal(random, (long) n * r, 1), y = buffers.filled((long) m * n, 0);
+            float[] a = beside(Operands.int8(Buffers.floats(x)), k, Buffers.floats(u), r, m);
+            float[] b = beside(plain, k, Buffers.floats(v), r, n);
+            double[] sums = new double[m * n], sizes = new double[m * n];
+            int[] shape = {m, n, k + r};
+            reference(Kind.MATMUL_T, shape, a, b, sums, sizes);
+            kernels().in(Compute.INT8).matmulTPlus(y, x, w, u, new F32Matrix(v, n, r), m, false);
+            compare("joined, in bytes", shape, Buffers.floats(y), null, sums, sizes);
             buffers.assertGuards();
         }
     }

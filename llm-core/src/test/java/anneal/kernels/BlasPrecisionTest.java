@@ -1,0 +1,10 @@
+package anneal.kernels;
+
+class BlasPrecisionTest extends PrecisionContract {
+    private static final Kernels KERNELS = new BlasKernels(new ScalarKernels());
+
+    @Override
+    Kernels kernels() {
+        return KERNELS;
+    }
+}
