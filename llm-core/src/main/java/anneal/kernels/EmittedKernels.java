@@ -21,13 +21,22 @@ public final class EmittedKernels extends ForwardingKernels {
     private final EmittedGemm gemm;
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
 
-    /** Code for a level of the processor, which it must have. */
+    /** Code for a level of the processor, which it must have; products with few rows take x as floats. */
     EmittedKernels(Kernels rest, Level level) {
+        this(rest, level, false);
+    }
+
+    /**
+     * Code for a level of the processor, which it must have.
+     *
+     * @param eightBits products with few rows round x to 8 bits, where the matrix has codes that can be multiplied so
+     */
+    EmittedKernels(Kernels rest, Level level, boolean eightBits) {
         super(rest);
         this.level = level;
         this.gemm = new EmittedGemm(level, Packing.Form.F32);
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
-            products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, Arena.global()));
+            products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
         }
     }
 
@@ -107,7 +116,7 @@ public final class EmittedKernels extends ForwardingKernels {
 
     private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {
         int n = w.rows(), k = w.cols(), rows = VectorGemv.rowsOfTask(n, k);
-        MemorySegment sums = VectorScratch.mine().result(RowProducts.preparedBytes(k));
+        MemorySegment sums = VectorScratch.mine().result(product.preparedBytes(k));
         product.prepare(sums, x, k);
         Parallel.run(VectorGemm.ceil(n, rows), t -> {
             int from = t * rows, count = Math.min(rows, n - from);

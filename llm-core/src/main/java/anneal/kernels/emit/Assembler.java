@@ -90,6 +90,19 @@ final class Assembler {
         arithmetic(0, to, by);
     }
 
+    /** to = from * by. */
+    void imul(Gp to, Gp from, int by) {
+        boolean small = (byte) by == by;
+        rex(1, to.number(), 0, from.number());
+        put(small ? 0x6B : 0x69);
+        registers(to.number(), from.number());
+        if (small) {
+            put(by);
+        } else {
+            put4(by);
+        }
+    }
+
     void sub(Gp to, int by) {
         arithmetic(5, to, by);
     }
@@ -112,19 +125,6 @@ final class Assembler {
 
     void and(Gp to, int by) {
         arithmetic(4, to, by);
-    }
-
-    /** to = from * by. */
-    void imul(Gp to, Gp from, int by) {
-        rex(1, to.number(), 0, from.number());
-        boolean small = (byte) by == by;
-        put(small ? 0x6B : 0x69);
-        registers(to.number(), from.number());
-        if (small) {
-            put(by);
-        } else {
-            put4(by);
-        }
     }
 
     void cmp(Gp a, int b) {

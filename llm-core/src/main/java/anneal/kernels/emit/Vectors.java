@@ -15,8 +15,8 @@ final class Vectors<V extends Vec> {
     private static final int M0F = 1, M38 = 2, M3A = 3;
     /** Mandatory prefixes. */
     private static final int P0 = 0, P66 = 1, PF3 = 2, PF2 = 3;
-    /** What one step of a one-byte EVEX displacement is: the whole vector, half, a quarter of it, or a number. */
-    private static final int WHOLE = 0, HALF = 1, QUARTER = 2, NUMBER = 3;
+    /** What one step of a one-byte EVEX displacement is: the whole vector, half, a quarter of it, or so many bytes. */
+    private static final int WHOLE = 0, HALF = 1, QUARTER = 2, NUMBER = -4, SHORT = -2;
 
     private final Assembler asm;
     private final int bits;
@@ -136,6 +136,27 @@ final class Vectors<V extends Vec> {
         asm.put(1);
     }
 
+    /** 16 bits in all lanes of 16 bits. */
+    void vpbroadcastw(V to, Mem from) {
+        memory(new Op(M38, P66, 0x79).step(SHORT), to.number(), 0, from, null, false);
+    }
+
+    /** 128 bits in both halves; 256-bit registers 0 to 15 only. */
+    void vbroadcasti128(V to, Mem from) {
+        memory(new Op(M38, P66, 0x5A), to.number(), 0, from, null, false);
+    }
+
+    /** Each even lane in itself and the one above it. */
+    void vmovsldup(V to, V from) {
+        register(new Op(M0F, PF3, 0x12), to.number(), 0, from.number(), null);
+    }
+
+    /** Lanes of one register, chosen within each 128 bits by pairs of bits. */
+    void vpshufd(V to, V from, int choice) {
+        register(new Op(M0F, P66, 0x70), to.number(), 0, from.number(), null);
+        asm.put(choice);
+    }
+
     /** The upper half of a register of 256 bits. */
     void vextractf128(Xmm to, Vec.Ymm from) {
         register(new Op(M3A, P66, 0x19), from.number(), 0, to.number(), null, 256);
@@ -179,6 +200,11 @@ final class Vectors<V extends Vec> {
     /** to[i] = from[index[i] mod 8 or 16]. */
     void vpermps(V to, V index, V from) {
         register(new Op(M38, P66, 0x16), to.number(), index.number(), from.number(), null);
+    }
+
+    /** The same with the table in memory. */
+    void vpermps(V to, V index, Mem from) {
+        memory(new Op(M38, P66, 0x16), to.number(), index.number(), from, null, false);
     }
 
     /** indexAndTo[i] = one of the lanes of a and b together: a table of 32 numbers. */
@@ -229,6 +255,15 @@ final class Vectors<V extends Vec> {
         asm.put(3);
     }
 
+    void vdivps(V to, V a, V b) {
+        register(new Op(M0F, P0, 0x5E), to.number(), a.number(), b.number(), null);
+    }
+
+    /** The smaller one; b if one of them is NaN. */
+    void vminps(V to, V a, V b) {
+        register(new Op(M0F, P0, 0x5D), to.number(), a.number(), b.number(), null);
+    }
+
     /** sum += a b. */
     void vfmadd231ps(V sum, V a, V b) {
         register(new Op(M38, P66, 0xB8), sum.number(), a.number(), b.number(), null);
@@ -276,6 +311,16 @@ final class Vectors<V extends Vec> {
         register(new Op(M38, P66, 0x04), to.number(), a.number(), b.number(), null);
     }
 
+    /** sum += four products of bytes, a without and b with sign; AVX-512 VNNI. */
+    void vpdpbusd(V sum, V a, Mem b) {
+        memory(new Op(M38, P66, 0x50).evex(), sum.number(), a.number(), b, null, false);
+    }
+
+    /** Two products of bytes added, a without and b with sign, as 16 bits that saturate. */
+    void vpmaddubsw(V to, V a, Mem b) {
+        memory(new Op(M38, P66, 0x04), to.number(), a.number(), b, null, false);
+    }
+
     /** Two products of 16 bits added, as 32 bits. */
     void vpmaddwd(V to, V a, V b) {
         register(new Op(M0F, P66, 0xF5), to.number(), a.number(), b.number(), null);
@@ -312,6 +357,34 @@ final class Vectors<V extends Vec> {
         register(new Op(M0F, P66, 0xFE), to.number(), a.number(), b.number(), null);
     }
 
+    void vpsubd(V to, V a, V b) {
+        register(new Op(M0F, P66, 0xFA), to.number(), a.number(), b.number(), null);
+    }
+
+    void vpsubd(V to, V a, Mem b) {
+        memory(new Op(M0F, P66, 0xFA), to.number(), a.number(), b, null, false);
+    }
+
+    /** The larger one, with sign. Floats without sign compare like integers, NaN above all. */
+    void vpmaxsd(V to, V a, V b) {
+        register(new Op(M38, P66, 0x3D), to.number(), a.number(), b.number(), null);
+    }
+
+    /** 32 bits of a and b to 16 that saturate, within each 128 bits. */
+    void vpackssdw(V to, V a, V b) {
+        register(new Op(M0F, P66, 0x6B), to.number(), a.number(), b.number(), null);
+    }
+
+    /** 16 bits of a and b to 8 that saturate, within each 128 bits. */
+    void vpacksswb(V to, V a, V b) {
+        register(new Op(M0F, P66, 0x63), to.number(), a.number(), b.number(), null);
+    }
+
+    /** to[i] = a[i] shifted right, without sign, by the lane i of {@code by}. */
+    void vpsrlvd(V to, V a, V by) {
+        register(new Op(M38, P66, 0x45), to.number(), a.number(), by.number(), null);
+    }
+
     void vpsrld(V to, V a, int by) {
         register(new Op(M0F, P66, 0x72), 2, to.number(), a.number(), null);
         asm.put(by);
@@ -324,6 +397,16 @@ final class Vectors<V extends Vec> {
 
     void vcvtdq2ps(V to, V from) {
         register(new Op(M0F, P0, 0x5B), to.number(), 0, from.number(), null);
+    }
+
+    /** Floats to the nearest integers, halves to the even one; what has none becomes -2^31. */
+    void vcvtps2dq(V to, V from) {
+        register(new Op(M0F, P66, 0x5B), to.number(), 0, from.number(), null);
+    }
+
+    /** Bytes without sign to 32 bits, from the lowest lanes. */
+    void vpmovzxbd(V to, Xmm from) {
+        register(new Op(M38, P66, 0x31), to.number(), 0, from.number(), null);
     }
 
     /** Bytes without sign to 32 bits. */
@@ -356,6 +439,11 @@ final class Vectors<V extends Vec> {
         memory(new Op(M38, P66, 0x13).step(HALF), to.number(), 0, from, null, false);
     }
 
+    /** Half floats to floats, from the lowest lanes. */
+    void vcvtph2ps(V to, Xmm from) {
+        register(new Op(M38, P66, 0x13), to.number(), 0, from.number(), null);
+    }
+
     // ---------------------------------------------------------------- encoding
 
     private void register(Op op, int reg, int second, int rm, Mask mask) {
@@ -382,7 +470,7 @@ final class Vectors<V extends Vec> {
         int unit = 1;
         if (width == 512 || op.evexOnly || mask != null || Math.max(reg, second) > 15) {
             evex(op, reg, second, base, index, mask, broadcast, width);
-            unit = broadcast || op.step == NUMBER ? 4 : width / 8 >> op.step;
+            unit = broadcast ? 4 : op.step < 0 ? -op.step : width / 8 >> op.step;
         } else {
             vex(op, reg, second, index, base, width);
         }

@@ -102,6 +102,8 @@ class AssemblerTest {
                 row("add " + name(r) + ", " + name(s), a -> a.add(r, s));
                 row("cmp " + name(r) + ", " + name(s), a -> a.cmp(r, s));
                 row("sub " + name(r) + ", " + name(s), a -> a.sub(r, s));
+                row("imul " + name(r) + ", " + name(s) + ", 20", a -> a.imul(r, s, 20));
+                row("imul " + name(r) + ", " + name(s) + ", 144", a -> a.imul(r, s, 144));
                 row("test " + name(r) + ", " + name(s), a -> a.test(r, s));
             }
         }
@@ -238,6 +240,21 @@ class AssemblerTest {
             three("vpcmpgtd", Vectors::vpcmpgtd);
             three("vcmpunordps", Vectors::vcmpunordps);
             three("vblendvps", ", " + name(reg(13)), false, (v, a, b, c) -> v.vblendvps(a, b, c, reg(13)));
+            three("vdivps", Vectors::vdivps);
+            three("vminps", Vectors::vminps);
+            three("vpsubd", Vectors::vpsubd);
+            three("vpmaxsd", Vectors::vpmaxsd);
+            three("vpackssdw", Vectors::vpackssdw);
+            three("vpacksswb", Vectors::vpacksswb);
+            three("vpsrlvd", Vectors::vpsrlvd);
+            three("vpdpbusd", Vectors::vpdpbusd);
+            two("vmovsldup", "", Vectors::vmovsldup);
+            two("vpshufd", ", 177", (v, a, b) -> v.vpshufd(a, b, 177));
+            two("vcvtps2dq", "", Vectors::vcvtps2dq);
+            memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
+            memory2("vpsubd REG, SECOND, MEM", Vectors::vpsubd);
+            memory2("vpmaddubsw REG, SECOND, MEM", Vectors::vpmaddubsw);
+            memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);
             memory2("vmaskmovps REG, SECOND, MEM", Vectors::vmaskmovps);
             memory2("vmaskmovps MEM, SECOND, REG", (v, a, b, m) -> v.vmaskmovps(m, b, a));
         }
@@ -267,6 +284,11 @@ class AssemblerTest {
         z.memory("vmovups REG{k1}{z}, MEM", (v, a, m) -> v.vmovups(a, Mask.zero(1), m));
         z.memory("vmovups MEM{k7}, REG", (v, a, m) -> v.vmovups(m, Mask.keep(7), a));
         FEW.forEach((place, m) -> row("kmovw k5, " + place, a -> a.xmm().kmovw(Mask.keep(5), m)));
+        z.memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
+        z.memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);
+        y.three("vpermi2ps", Vectors::vpermi2ps);
+        y.memory2("vpermps REG, SECOND, MEM", Vectors::vpermps);
+        y.memory("vbroadcasti128 REG, MEM", Vectors::vbroadcasti128);
         x.memory("vmovd REG, MEM", Vectors::vmovd);
         x.memory("vmovlps MEM, REG", (v, a, m) -> v.vmovlps(m, a));
         x.memory("vmovss MEM, REG", (v, a, m) -> v.vmovss(m, a));
@@ -288,6 +310,12 @@ class AssemblerTest {
             row(
                     "vbroadcastss %s, %s".formatted(name(whole), name(low)),
                     a -> a.ymm().vbroadcastss(whole, low));
+            row(
+                    "vcvtph2ps %s, %s".formatted(name(whole), name(low)),
+                    a -> a.ymm().vcvtph2ps(whole, low));
+            row(
+                    "vpmovzxbd %s, %s".formatted(name(whole), name(low)),
+                    a -> a.ymm().vpmovzxbd(whole, low));
         }
         y.memory2("vinsertf128 REG, SECOND, MEM, 1", Vectors::vinsertf128);
         for (int[] r : triples(true)) {
