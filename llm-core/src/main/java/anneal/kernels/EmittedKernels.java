@@ -4,6 +4,7 @@ import anneal.kernels.emit.CpuFeatures;
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.Packing;
 import anneal.kernels.emit.RowProducts;
+import anneal.kernels.emit.TileProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.EnumMap;
@@ -14,30 +15,51 @@ import java.util.stream.Stream;
 /**
  * Machine code that Java writes, where it is faster than what the compiler makes of the Vector API; the rest from that tier.
  *
- * <p>Now: the product of a stored matrix with one vector, which is what decoding does. See docs/emitted-kernels.md.
+ * <p>That is the matrix product, in f32, with operands of bf16, and of bytes, and the product of a stored matrix with one vector,
+ * which is what decoding does. See docs/emitted-kernels.md.
  */
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
+    private final Compute compute;
     private final EmittedGemm gemm;
+    private final EmittedInt8 integers;
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
 
-    /** Code for a level of the processor, which it must have; products with few rows take x as floats. */
+    /** Code for a level of the processor, which it must have; what is not emitted comes from {@code rest}. */
     EmittedKernels(Kernels rest, Level level) {
-        this(rest, level, false);
+        this(rest, level, Compute.F32, new EmittedInt8(level));
     }
 
-    /**
-     * Code for a level of the processor, which it must have.
-     *
-     * @param eightBits products with few rows round x to 8 bits, where the matrix has codes that can be multiplied so
-     */
-    EmittedKernels(Kernels rest, Level level, boolean eightBits) {
+    private EmittedKernels(Kernels rest, Level level, Compute compute, EmittedInt8 integers) {
         super(rest);
         this.level = level;
-        this.gemm = new EmittedGemm(level, Packing.Form.F32);
+        this.compute = compute;
+        gemm = new EmittedGemm(level, form(level, compute));
+        this.integers = integers;
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
+            boolean eightBits = compute == Compute.INT8;
             products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
         }
+    }
+
+    /** What becomes of the numbers of a product of many rows. */
+    private static Packing.Form form(Level level, Compute compute) {
+        if (compute != Compute.BF16) {
+            return Packing.Form.F32;
+        }
+        boolean pairs = level.compareTo(TileProduct.Form.BF16_PAIRS.least()) >= 0;
+        return pairs ? Packing.Form.BF16_PAIRS : Packing.Form.ROUNDED;
+    }
+
+    /** The same tier in another precision; what it does not do itself is rounded and comes from this one. */
+    @Override
+    public Kernels in(Compute other) {
+        if (other == compute) {
+            return this;
+        }
+        return compute == Compute.F32
+                ? new EmittedKernels(new RoundedKernels(this, other), level, other, integers)
+                : rest().in(other);
     }
 
     /** Why this tier cannot be had, in words for a log line; null if it can. */
@@ -82,21 +104,30 @@ public final class EmittedKernels extends ForwardingKernels {
         RowProducts product = w instanceof BlockMatrix b ? products.get(b.format()) : null;
         if (m == 1 && product != null && alpha == 1 && !add) {
             oneRow(product, y, x, (BlockMatrix) w);
-        } else if (m <= VectorGemv.ROWS) {
+        } else if (m <= VectorGemv.ROWS || roundsFirst(w)) {
             rest().matmulT(y, x, w, m, alpha, add);
         } else {
             gemm.matmulT(y, x, w, m, alpha, add);
         }
     }
 
+    /** True where x must be rounded by blocks before a product of many rows. */
+    private boolean roundsFirst(Matrix w) {
+        return compute == Compute.INT8 && w instanceof BlockMatrix;
+    }
+
     @Override
     public void matmul(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        matmulT(y, x, TransposedMatrix.of(w), m, alpha, add);
+        if (compute == Compute.INT8) {
+            rest().matmul(y, x, w, m, alpha, add); // x is rounded for x wT alone
+        } else {
+            matmulT(y, x, TransposedMatrix.of(w), m, alpha, add);
+        }
     }
 
     @Override
     public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        if (m <= VectorGemv.ROWS) {
+        if (m <= VectorGemv.ROWS || roundsFirst(w)) {
             super.matmulTPlus(y, x, w, u, v, m, add);
         } else {
             gemm.matmulTPlus(y, x, w, u, v, m, add);
@@ -105,13 +136,22 @@ public final class EmittedKernels extends ForwardingKernels {
 
     @Override
     public void matmulPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        matmulTPlus(y, x, TransposedMatrix.of(w), u, TransposedMatrix.of(v), m, add);
+        if (compute == Compute.INT8) {
+            rest().matmulPlus(y, x, w, u, v, m, add);
+        } else {
+            matmulTPlus(y, x, TransposedMatrix.of(w), u, TransposedMatrix.of(v), m, add);
+        }
     }
 
     @Override
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
         gemm.matmulTN(y, a, b, n, k, m, alpha, add);
+    }
+
+    @Override
+    public void matmulTInt8(MemorySegment y, MemorySegment x, MemorySegment w, int m, int n, int k) {
+        integers.matmulT(y, x, w, m, n, k);
     }
 
     private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {
