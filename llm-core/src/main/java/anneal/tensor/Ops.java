@@ -28,19 +28,24 @@ public final class Ops {
      * <p>Shapes: x [.., I], w [O, I] -> [.., O]. Gradient: dx = dy w, dw = dyT x.
      */
     public static Tensor matmulT(Tensor x, Tensor w) {
-        return matmulT(x, matrix(w, "matmulT"), w);
+        return matmulT(products(), x, matrix(w, "matmulT"), w);
     }
 
     /** y = x wT for a matrix that is not trained, in whatever form it is stored; see {@link #matmulT(Tensor, Tensor)}. */
     public static Tensor matmulT(Tensor x, Matrix w) {
-        return matmulT(x, w, null);
+        return matmulT(products(), x, w, null);
     }
 
-    private static Tensor matmulT(Tensor x, Matrix w, Tensor param) {
+    /** What products and attention are computed with, in the precision of the tape; the backward pass must have the same. */
+    private static Kernels products() {
+        return Kernels.get(Tape.compute());
+    }
+
+    private static Tensor matmulT(Kernels k, Tensor x, Matrix w, Tensor param) {
         requireFit("matmulT", x, w, w.cols());
         Tensor y = Tensor.empty(x.shape().withLast(w.rows()));
-        K.matmulT(y.buf(), x.buf(), w, x.rowCount(), 1f, false);
-        return Tape.record(y, () -> matmulTGrad(y, x, w, param, 1f), x, param);
+        k.matmulT(y.buf(), x.buf(), w, x.rowCount(), 1f, false);
+        return Tape.record(y, () -> matmulTGrad(k, y, x, w, param, 1f), x, param);
     }
 
     /**
@@ -54,8 +59,9 @@ public final class Ops {
         Shape.require(
                 y.rowSize() == m.rows() && y.rowCount() == x.rowCount(), "addMatmulT", y, w, "y must be x wT's shape");
         Tape.requireInPlace("addMatmulT", y);
-        K.matmulT(y.buf(), x.buf(), m, x.rowCount(), alpha, true);
-        return Tape.recordInPlace(y, () -> matmulTGrad(y, x, m, w, alpha), x, w);
+        Kernels k = products();
+        k.matmulT(y.buf(), x.buf(), m, x.rowCount(), alpha, true);
+        return Tape.recordInPlace(y, () -> matmulTGrad(k, y, x, m, w, alpha), x, w);
     }
 
     /**
@@ -81,24 +87,25 @@ public final class Ops {
                 a,
                 b,
                 "they must be [rank, " + w.cols() + "] and [" + w.rows() + ", rank]");
+        Kernels k = products();
         int m = x.rowCount(), rank = aMatrix.rows();
         Tensor u = Tensor.empty(x.shape().withLast(rank)),
                 y = Tensor.empty(x.shape().withLast(w.rows()));
-        K.matmulT(u.buf(), z.buf(), aMatrix, m, scaling, false);
-        K.matmulTPlus(y.buf(), x.buf(), w, u.buf(), bMatrix, m, false);
+        k.matmulT(u.buf(), z.buf(), aMatrix, m, scaling, false);
+        k.matmulTPlus(y.buf(), x.buf(), w, u.buf(), bMatrix, m, false);
         return Tape.record(
                 y,
                 () -> {
-                    K.matmul(u.gradSlot(), y.gradBuf(), bMatrix, m, scaling, false);
+                    k.matmul(u.gradSlot(), y.gradBuf(), bMatrix, m, scaling, false);
                     if (b.tracked()) {
                         boolean add = b.hasGrad();
-                        K.matmulTN(b.gradSlot(), y.gradBuf(), u.buf(), w.rows(), rank, m, 1f, add);
+                        k.matmulTN(b.gradSlot(), y.gradBuf(), u.buf(), w.rows(), rank, m, 1f, add);
                     }
                     if (z == x) {
-                        lowRankGrad(y, x, w, u, a);
+                        lowRankGrad(k, y, x, w, u, a);
                     } else {
-                        matmulTGrad(y, x, w, null, 1f);
-                        matmulTGrad(u, z, aMatrix, a, 1f);
+                        matmulTGrad(k, y, x, w, null, 1f);
+                        matmulTGrad(k, u, z, aMatrix, a, 1f);
                     }
                     u.releaseGrad();
                 },
@@ -109,28 +116,28 @@ public final class Ops {
     }
 
     /** dx = dy w + du a as one product, da = duT x. */
-    private static void lowRankGrad(Tensor y, Tensor x, Matrix w, Tensor u, Tensor a) {
+    private static void lowRankGrad(Kernels k, Tensor y, Tensor x, Matrix w, Tensor u, Tensor a) {
         int m = x.rowCount();
         Matrix aMatrix = matrix(a, "matmulTLowRank");
         if (a.tracked()) {
             boolean add = a.hasGrad();
-            K.matmulTN(a.gradSlot(), u.gradBuf(), x.buf(), aMatrix.rows(), w.cols(), m, 1f, add);
+            k.matmulTN(a.gradSlot(), u.gradBuf(), x.buf(), aMatrix.rows(), w.cols(), m, 1f, add);
         }
         if (x.tracked()) {
             boolean add = x.hasGrad();
-            K.matmulPlus(x.gradSlot(), y.gradBuf(), w, u.gradBuf(), aMatrix, m, add);
+            k.matmulPlus(x.gradSlot(), y.gradBuf(), w, u.gradBuf(), aMatrix, m, add);
         }
     }
 
-    private static void matmulTGrad(Tensor y, Tensor x, Matrix w, Tensor param, float alpha) {
+    private static void matmulTGrad(Kernels k, Tensor y, Tensor x, Matrix w, Tensor param, float alpha) {
         int m = x.rowCount();
         if (x.tracked()) {
             boolean add = x.hasGrad();
-            K.matmul(x.gradSlot(), y.gradBuf(), w, m, alpha, add);
+            k.matmul(x.gradSlot(), y.gradBuf(), w, m, alpha, add);
         }
         if (param != null && param.tracked()) {
             boolean add = param.hasGrad();
-            K.matmulTN(param.gradSlot(), y.gradBuf(), x.buf(), w.rows(), w.cols(), m, alpha, add);
+            k.matmulTN(param.gradSlot(), y.gradBuf(), x.buf(), w.rows(), w.cols(), m, alpha, add);
         }
     }
 
@@ -150,19 +157,20 @@ public final class Ops {
 
     private static Tensor matmul(Tensor x, Matrix w, Tensor param) {
         requireFit("matmul", x, w, w.rows());
+        Kernels k = products();
         int m = x.rowCount();
         Tensor y = Tensor.empty(x.shape().withLast(w.cols()));
-        K.matmul(y.buf(), x.buf(), w, m, 1f, false);
+        k.matmul(y.buf(), x.buf(), w, m, 1f, false);
         return Tape.record(
                 y,
                 () -> {
                     if (x.tracked()) {
                         boolean add = x.hasGrad();
-                        K.matmulT(x.gradSlot(), y.gradBuf(), w, m, 1f, add);
+                        k.matmulT(x.gradSlot(), y.gradBuf(), w, m, 1f, add);
                     }
                     if (param != null && param.tracked()) {
                         boolean add = param.hasGrad();
-                        K.matmulTN(param.gradSlot(), x.buf(), y.gradBuf(), w.rows(), w.cols(), m, 1f, add);
+                        k.matmulTN(param.gradSlot(), x.buf(), y.gradBuf(), w.rows(), w.cols(), m, 1f, add);
                     }
                 },
                 x,
@@ -210,19 +218,21 @@ public final class Ops {
         Shape.require(v.size() == k.size(), "attention", k, v, "keys and values must be equally many");
         Tensor o = Tensor.like(q);
         Tensor lse = Tensor.empty(s.batch(), s.heads(), s.queryLen());
+        Kernels kernels = products();
         if (q.size() > 0) {
-            K.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
+            kernels.attention(o.buf(), lse.buf(), q.buf(), k.buf(), v.buf(), s);
         }
-        return Tape.record(o, () -> attentionGrad(o, lse, q, k, v, s), q, k, v, o);
+        return Tape.record(o, () -> attentionGrad(kernels, o, lse, q, k, v, s), q, k, v, o);
     }
 
-    private static void attentionGrad(Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Attention s) {
+    private static void attentionGrad(
+            Kernels kernels, Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Attention s) {
         if (q.size() == 0) {
             return;
         }
         // The kernel makes all three at once; a part that nobody wants goes to memory that is given back.
         Tensor dq = gradOrScratch(q), dk = gradOrScratch(k), dv = gradOrScratch(v);
-        K.attentionGrad(
+        kernels.attentionGrad(
                 new Kernels.AttentionGrad(
                         dq.buf(), dk.buf(), dv.buf(), o.gradBuf(), o.buf(), lse.buf(), q.buf(), k.buf(), v.buf()),
                 s);
@@ -464,11 +474,11 @@ public final class Ops {
         return Tensor.of(values, 1, n);
     }
 
-    /** Sum over the last dim: [.., D] -> [..]; of a vector [1]. */
+    /** Sum over the last dim: [.., D] -> [..]; of a vector [1]. In f32: it is no product but by how it is computed. */
     public static Tensor sumLast(Tensor x) {
         int rank = x.shape().rank();
         int[] dims = rank == 1 ? new int[] {1} : Arrays.copyOf(x.shape().dims(), rank - 1);
-        return matmulT(x, constants(x.rowSize(), 1f)).view(dims);
+        return matmulT(K, x, matrix(constants(x.rowSize(), 1f), "sumLast"), null).view(dims);
     }
 
     // ---------------------------------------------------------------- rows and columns

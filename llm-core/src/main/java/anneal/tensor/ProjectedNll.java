@@ -24,10 +24,14 @@ import java.util.stream.IntStream;
  */
 final class ProjectedNll {
     private static final Kernels K = Kernels.get();
+
     /** Floats of one chunk of logits: enough rows that widening the projection for each chunk costs little. */
     private static final int CHUNK = 16 << 20;
 
     private static final int FEWEST_ROWS = 16;
+
+    /** What the products are computed with, in the backward pass as well. */
+    private final Kernels products = Kernels.get(Tape.compute());
 
     private final Tensor hidden;
     private final Matrix w;
@@ -94,7 +98,7 @@ final class ProjectedNll {
                 nll.buf().setAtIndex(JAVA_FLOAT, rows[from + i], losses.get(i));
             }
             if (wantDh) {
-                K.matmul(slice(dh, from, count), logits.buf(), w, count, 1f, false);
+                products.matmul(slice(dh, from, count), logits.buf(), w, count, 1f, false);
             }
             if (dw != null) {
                 matmulTN(dw.buf(), logits, from, count, from > 0);
@@ -113,7 +117,7 @@ final class ProjectedNll {
 
     /** Logits of some rows and their losses; with {@code grad} the logits are replaced by d nll / d logits. */
     private void logits(Tensor logits, Tensor losses, int from, int count, boolean grad) {
-        K.matmulT(logits.buf(), slice(h, from, count), w, count, 1f, false);
+        products.matmulT(logits.buf(), slice(h, from, count), w, count, 1f, false);
         K.crossEntropy(
                 losses.buf(),
                 logits.buf(),
@@ -184,7 +188,7 @@ final class ProjectedNll {
     }
 
     private void matmulTN(MemorySegment y, Tensor dlogits, int from, int count, boolean add) {
-        K.matmulTN(y, dlogits.buf(), slice(h, from, count), w.rows(), w.cols(), count, 1f, add);
+        products.matmulTN(y, dlogits.buf(), slice(h, from, count), w.rows(), w.cols(), count, 1f, add);
     }
 
     /** The rows of x that have a target, copied. */

@@ -1,8 +1,10 @@
 package anneal.tensor;
 
+import anneal.kernels.Compute;
 import anneal.kernels.Kernels;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.UnaryOperator;
 
 /**
@@ -53,12 +55,20 @@ public final class Tape {
     private List<Node> nodes = new ArrayList<>();
     private int paused = 0;
     private boolean training = true;
+    private Compute compute = Compute.F32;
+    private int choices = 0;
     private final Rng noise = new Rng(0);
 
     private Tape() {}
 
     /** Ends a pause. */
     public interface Pause extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    /** Ends a choice of precision. */
+    public interface Precision extends AutoCloseable {
         @Override
         void close();
     }
@@ -73,6 +83,7 @@ public final class Tape {
     public static Tensor record(Tensor y, Runnable backward, Tensor... inputs) {
         Tape tape = CURRENT.get();
         if (tape.paused == 0 && anyTracked(inputs)) {
+            tape.requireTrainable();
             y.track();
             tape.nodes.add(Node.of(y, backward, true, inputs));
         }
@@ -89,6 +100,7 @@ public final class Tape {
         Tape tape = CURRENT.get();
         y.changed();
         if (tape.paused == 0 && (y.tracked() || anyTracked(inputs))) {
+            tape.requireTrainable();
             boolean first = !y.tracked();
             y.track();
             tape.nodes.add(Node.of(y, backward, first, inputs));
@@ -139,6 +151,39 @@ public final class Tape {
             paused--;
             training = before;
         };
+    }
+
+    /** The precision of products and attention on this thread. */
+    public static Compute compute() {
+        return CURRENT.get().compute;
+    }
+
+    /**
+     * Computes products and attention of this thread in another precision until closed. An op asks once, when it computes its result,
+     * and its backward pass has the same one, so that the scope may be closed before {@link #backward}.
+     */
+    public static Precision compute(Compute compute) {
+        return CURRENT.get().choose(compute);
+    }
+
+    private Precision choose(Compute wanted) {
+        Compute before = compute;
+        compute = Objects.requireNonNull(wanted, "compute");
+        int depth = ++choices;
+        return () -> {
+            if (choices != depth) {
+                throw new IllegalStateException("Tape: choices of precision must be closed once, in reverse order");
+            }
+            choices--;
+            compute = before;
+        };
+    }
+
+    private void requireTrainable() {
+        if (compute == Compute.INT8) {
+            throw new IllegalArgumentException(
+                    "INT8 is for using a model: to train it, compute in F32 or BF16; to use it, pause the tape");
+        }
     }
 
     /** The seed of the next dropout mask: the tape owns the noise so that a checkpoint can replay it. */
@@ -213,7 +258,7 @@ public final class Tape {
 
     /**
      * y = f(x) without keeping what is computed on the way: the backward pass computes it again. Chen et al.,
-     * arXiv:1604.06174. Same gradients bit for bit; dropout is replayed.
+     * arXiv:1604.06174. Same gradients bit for bit; dropout and precision are replayed.
      *
      * @param f keeps the shape; may use parameters and other tensors, which get their gradients too
      */
@@ -224,6 +269,7 @@ public final class Tape {
 
     private Tensor recompute(UnaryOperator<Tensor> f, Tensor x) {
         long seed = noise.state();
+        Compute then = compute;
         int version = x.version();
         Tensor y = Tensor.like(x);
         boolean tracked;
@@ -242,18 +288,19 @@ public final class Tape {
         }
         if (tracked) {
             y.track();
-            nodes.add(Node.of(y, () -> again(f, x, y, seed), true, x));
+            nodes.add(Node.of(y, () -> again(f, x, y, seed, then), true, x));
         }
         return y;
     }
 
-    /** Computes f(x) once more, recorded, and walks back through it from y's gradient. */
-    private void again(UnaryOperator<Tensor> f, Tensor x, Tensor y, long seed) {
+    /** Computes f(x) once more as it was computed, recorded, and walks back through it from y's gradient. */
+    private void again(UnaryOperator<Tensor> f, Tensor x, Tensor y, long seed, Compute then) {
         List<Node> outer = nodes;
         int outerPause = paused;
         long now = noise.state();
         Tensor start = x.alias();
-        try (Memory.Scope scope = Memory.scope()) {
+        try (Memory.Scope scope = Memory.scope();
+                Precision precision = choose(then)) {
             nodes = new ArrayList<>();
             paused = 0;
             noise.restore(seed);

@@ -1,5 +1,6 @@
 package anneal.train;
 
+import anneal.kernels.Compute;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -12,6 +13,7 @@ import java.util.List;
  * @param schedule learning rate of each step
  * @param clipNorm largest norm of the gradient of the mean loss; 0 = not clipped
  * @param groups parameters with a rate or weight decay of their own
+ * @param compute precision of products and attention, for training and validation alike: F32 or BF16
  * @param seed of everything random in the loop: dropout
  * @param logEvery steps between two reports
  * @param evalEvery steps between two passes over the validation data; 0 = only at the end
@@ -26,6 +28,7 @@ public record TrainConfig(
         Schedule schedule,
         double clipNorm,
         List<ParameterGroup> groups,
+        Compute compute,
         long seed,
         int logEvery,
         int evalEvery,
@@ -49,10 +52,14 @@ public record TrainConfig(
         if (checkpoints == null && saveEvery > 0) {
             throw new IllegalArgumentException("TrainConfig: saveEvery " + saveEvery + " needs a checkpoint folder");
         }
+        if (compute != Compute.F32 && compute != Compute.BF16) {
+            throw new IllegalArgumentException(
+                    "TrainConfig: compute " + compute + " is for using a model: training needs F32 or BF16");
+        }
         groups = List.copyOf(groups);
     }
 
-    /** Defaults: one micro-batch a step, gradients clipped to norm 1, a report every 10 steps, nothing saved. */
+    /** Defaults: one micro-batch a step, products in f32, gradients clipped to norm 1, a report every 10 steps, nothing saved. */
     public static Builder builder() {
         return new Builder();
     }
@@ -65,6 +72,7 @@ public record TrainConfig(
         private Schedule schedule;
         private double clipNorm = 1;
         private List<ParameterGroup> groups = List.of();
+        private Compute compute = Compute.F32;
         private long seed;
         private int logEvery = 10;
         private int evalEvery;
@@ -107,6 +115,12 @@ public record TrainConfig(
         /** Parameters with a rate or weight decay of their own. */
         public Builder groups(ParameterGroup... some) {
             groups = List.of(some);
+            return this;
+        }
+
+        /** Precision of products and attention. */
+        public Builder compute(Compute precision) {
+            compute = precision;
             return this;
         }
 
@@ -155,6 +169,7 @@ public record TrainConfig(
                     schedule,
                     clipNorm,
                     groups,
+                    compute,
                     seed,
                     logEvery,
                     evalEvery,

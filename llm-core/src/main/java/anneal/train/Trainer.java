@@ -150,7 +150,8 @@ public final class Trainer implements AutoCloseable {
         Rng stepNoise = new Rng(config.seed()).fork(optimizer.steps());
         optimizer.zeroGrad();
         for (int i = 0; i < microBatches.size(); i++) {
-            try (var _ = Memory.scope()) {
+            try (var _ = Memory.scope();
+                    var _ = Tape.compute(config.compute())) {
                 Tape.noise().restore(stepNoise.fork(i).state());
                 Loss loss = objective.apply(microBatches.get(i));
                 if (!Float.isFinite(loss.sum().item())) {
@@ -206,7 +207,8 @@ public final class Trainer implements AutoCloseable {
     /** The mean loss over some batches, without training: nothing is recorded and dropout is off. */
     public <B> EvalReport evaluate(Iterator<? extends B> batches, Objective<? super B> objective) {
         LossSums sums = new LossSums();
-        try (var _ = Tape.pause()) {
+        try (var _ = Tape.pause();
+                var _ = Tape.compute(config.compute())) {
             while (batches.hasNext()) {
                 try (var _ = Memory.scope()) {
                     sums.add(objective.apply(batches.next()));

@@ -7,6 +7,7 @@ import anneal.Golden;
 import anneal.NextToken;
 import anneal.data.Batch;
 import anneal.io.JsonObject;
+import anneal.kernels.Compute;
 import anneal.train.AdamW;
 import anneal.train.ParameterGroup;
 import anneal.train.Schedule;
@@ -42,10 +43,25 @@ class TrainerGoldenTest {
     private static double repeat(GoldenModel g, String run, JsonObject recorded) {
         double[] losses = recorded.numbers("losses"), rates = recorded.numbers("learning_rates");
         double[] norms = recorded.numbers("gradient_norms_before_clipping");
+        List<StepReport> reports = run(g, run, recorded, Compute.F32);
+        double worst = 0;
+        for (int i = 0; i < losses.length; i++) {
+            String what = g.name() + " " + run + " step " + i;
+            assertThat(reports.get(i).loss()).as(what).isCloseTo(losses[i], within(1e-4));
+            assertThat(reports.get(i).gradNorm()).as(what).isCloseTo(norms[i], within(1e-3));
+            assertThat(reports.get(i).rate()).as(what).isCloseTo(rates[i], within(1e-12));
+            worst = Math.max(worst, Math.abs(reports.get(i).loss() - losses[i]));
+        }
+        return worst;
+    }
+
+    /** Makes the steps of a recorded run. */
+    static List<StepReport> run(GoldenModel g, String run, JsonObject recorded, Compute compute) {
         List<StepReport> reports = new ArrayList<>();
         TrainConfig config = TrainConfig.builder()
-                .steps(losses.length)
-                .schedule(schedule(run, rates))
+                .steps(recorded.numbers("losses").length)
+                .schedule(schedule(run, recorded.numbers("learning_rates")))
+                .compute(compute)
                 .groups(ParameterGroup.DECAY_ALL)
                 .clipNorm(1)
                 .logEvery(1)
@@ -57,15 +73,7 @@ class TrainerGoldenTest {
                 trainer.onStep(reports::add).fit(epoch -> List.of(batch).iterator(), new NextToken(model));
             }
         }
-        double worst = 0;
-        for (int i = 0; i < losses.length; i++) {
-            String what = g.name() + " " + run + " step " + i;
-            assertThat(reports.get(i).loss()).as(what).isCloseTo(losses[i], within(1e-4));
-            assertThat(reports.get(i).gradNorm()).as(what).isCloseTo(norms[i], within(1e-3));
-            assertThat(reports.get(i).rate()).as(what).isCloseTo(rates[i], within(1e-12));
-            worst = Math.max(worst, Math.abs(reports.get(i).loss() - losses[i]));
-        }
-        return worst;
+        return reports;
     }
 
     private static Schedule schedule(String run, double[] rates) {

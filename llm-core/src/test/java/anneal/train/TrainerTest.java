@@ -7,9 +7,11 @@ import static org.assertj.core.api.Assertions.within;
 
 import anneal.io.CheckpointException;
 import anneal.io.CheckpointStore;
+import anneal.kernels.Compute;
 import anneal.kernels.Parallel;
 import anneal.tensor.Ops;
 import anneal.tensor.Shape;
+import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import anneal.train.Schedule.Constant;
 import anneal.train.Schedule.Cosine;
@@ -64,6 +66,41 @@ class TrainerTest {
             trainer.onStep(reports::add).fit(DATA, task::loss);
             assertThat(reports.getFirst().loss()).isGreaterThan(1.5);
             assertThat(trainer.evaluate(DATA.apply(0), task::loss).loss()).isLessThan(0.01);
+        }
+    }
+
+    @Test
+    void theConfigurationSaysThePrecision() {
+        IntFunction<Iterator<Examples>> data = TinyTask.epochs(28, 14);
+        Map<String, float[]> full = train(config(6).build(), data, 0);
+        Map<String, float[]> half = train(config(6).compute(Compute.BF16).build(), data, 0);
+        half.forEach((name, p) -> {
+            assertThat(p).as(name).isNotEqualTo(full.get(name));
+            assertThat(p).as(name).usingComparatorWithPrecision(0.05f).containsExactly(full.get(name));
+        });
+        try (Tape.Precision outer = Tape.compute(Compute.BF16)) {
+            assertSameBits(train(config(6).build(), data, 0), full);
+            assertThat(Tape.compute()).isEqualTo(Compute.BF16);
+        }
+        assertThatThrownBy(() -> config(6).compute(Compute.INT8).build())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("TrainConfig: compute INT8 is for using a model: training needs F32 or BF16");
+    }
+
+    @Test
+    void validationHasThePrecisionOfTheTraining() {
+        IntFunction<Iterator<Examples>> data = TinyTask.epochs(28, 14);
+        try (TinyTask task = new TinyTask();
+                Trainer full =
+                        new Trainer(task.parameters, new AdamW(), config(1).build());
+                Trainer half = new Trainer(
+                        task.parameters,
+                        new AdamW(),
+                        config(1).compute(Compute.BF16).build())) {
+            double expected = full.evaluate(data.apply(0), task::loss).loss();
+            assertThat(half.evaluate(data.apply(0), task::loss).loss())
+                    .isNotEqualTo(expected)
+                    .isCloseTo(expected, within(0.05));
         }
     }
 
