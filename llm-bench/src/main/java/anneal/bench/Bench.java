@@ -1,10 +1,13 @@
 package anneal.bench;
 
+import anneal.kernels.Compute;
+import anneal.tensor.Tape;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * End-to-end benchmarks: each case prints JSON lines with median, minimum and maximum of a rate and the peak resident memory.
@@ -15,6 +18,7 @@ import java.util.List;
 public final class Bench {
     private static final List<String> CASES = List.of(
             "gemm",
+            "gemm-int8",
             "attention",
             "gpt2-train",
             "smollm-lora",
@@ -31,14 +35,18 @@ public final class Bench {
      * @param model SmolLM2-135M, or null: random weights of its shape
      * @param text file for the tokenizer cases, or null: a made-up one
      * @param budgetSeconds time for each measurement
+     * @param compute precision of products and attention; other names than F32's say which
      */
-    public record Options(Path model, Path text, double budgetSeconds) {
+    public record Options(Path model, Path text, double budgetSeconds, Compute compute) {
         public Options {
             if (!(budgetSeconds > 0)) {
                 throw new IllegalArgumentException("bench: budget " + budgetSeconds + " must be positive");
             }
         }
     }
+
+    /** Where INT8 can be anything else than F32. */
+    private static final List<String> INT8_CASES = List.of("gemm-int8", "smollm-prefill", "smollm-decode");
 
     /** Runs some cases by name and prints their lines. */
     public static void run(PrintWriter out, List<String> cases, Options options) {
@@ -47,11 +55,21 @@ public final class Bench {
                 throw new IllegalArgumentException(
                         "bench: unknown case " + name + ", there are " + String.join(", ", CASES));
             }
+            if (options.compute() == Compute.INT8 && !INT8_CASES.contains(name)) {
+                throw new IllegalArgumentException("bench: int8 is for using block-quantised matrices: it goes with "
+                        + String.join(", ", INT8_CASES) + ", not with " + name);
+            }
         }
-        Report report = new Report(out, options.budgetSeconds());
+        try (Tape.Precision precision = Tape.compute(options.compute())) {
+            run(new Report(out, options.budgetSeconds()), cases, options);
+        }
+    }
+
+    private static void run(Report report, List<String> cases, Options options) {
         for (String name : cases) {
             switch (name) {
                 case "gemm" -> KernelCases.gemm(report);
+                case "gemm-int8" -> KernelCases.int8(report);
                 case "attention" -> KernelCases.attention(report);
                 case "gpt2-train" -> ModelCases.gpt2Train(report);
                 case "smollm-lora" -> ModelCases.lora(report, options.model());
@@ -62,6 +80,13 @@ public final class Bench {
                 default -> throw new AssertionError(name);
             }
         }
+    }
+
+    /** A case's name with the precision of its products behind the first word, unless that is the usual one. */
+    static String named(String name) {
+        return Tape.compute() == Compute.F32
+                ? name
+                : name.replaceFirst("(?= |$)", "-" + Tape.compute().name().toLowerCase(Locale.ROOT));
     }
 
     /**

@@ -10,6 +10,8 @@ import anneal.tensor.Shape;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /** Products and attention on random numbers. */
 final class KernelCases {
@@ -31,7 +33,7 @@ final class KernelCases {
     }
 
     static void gemm(Report report) {
-        Kernels kernels = Kernels.get();
+        Kernels kernels = Kernels.get(Tape.compute());
         for (int[] s : PRODUCTS) {
             int m = s[0], k = s[1], n = s[2];
             try (Arena arena = Arena.ofShared()) {
@@ -43,13 +45,38 @@ final class KernelCases {
                 double work = 2.0 * m * k * n / 1e9;
                 Report.Runs runs = new Report.Runs(m == 1 ? 200 : 20, 15);
                 report.rate(
-                        "gemm " + m + "x" + k + "x" + n,
+                        Bench.named("gemm " + m + "x" + k + "x" + n),
                         "GFLOP/s",
                         work,
                         runs,
                         () -> kernels.matmulT(y.buf(), x.buf(), matrix, m, 1f, false));
             }
         }
+    }
+
+    /** Products of signed bytes with 32-bit sums. */
+    static void int8(Report report) {
+        Kernels kernels = Kernels.get();
+        for (int[] s : PRODUCTS) {
+            int m = s[0], k = s[1], n = s[2];
+            try (Arena arena = Arena.ofShared()) {
+                MemorySegment x = bytes(arena, (long) m * k), w = bytes(arena, (long) n * k);
+                MemorySegment y = arena.allocate(4L * m * n, 64);
+                Report.Runs runs = new Report.Runs(m == 1 ? 200 : 20, 15);
+                report.rate("gemm-int8 " + m + "x" + k + "x" + n, "GOP/s", 2.0 * m * k * n / 1e9, runs, () -> {
+                    kernels.matmulTInt8(y, x, w, m, n, k);
+                });
+            }
+        }
+    }
+
+    private static MemorySegment bytes(Arena arena, long n) {
+        MemorySegment s = arena.allocate(n, 64);
+        Rng rng = new Rng(0);
+        for (long i = 0; i < n; i++) {
+            s.set(ValueLayout.JAVA_BYTE, i, (byte) rng.nextInt(256));
+        }
+        return s;
     }
 
     static void attention(Report report) {
@@ -64,17 +91,23 @@ final class KernelCases {
                 for (int i = 0; i < 3; i++) {
                     qkv[i] = random(arena, rng, b, t, h * d).trainable(true);
                 }
-                report.rate("attention-fwd" + name, "GFLOP/s(causal)", work, new Report.Runs(10, 7), () -> {
-                    try (Memory.Scope scope = Memory.scope();
-                            Tape.Pause pause = Tape.pause()) {
-                        Ops.attention(qkv[0], qkv[1], qkv[2], spec);
-                    }
-                });
-                report.rate("attention-fwdbwd" + name, "GFLOP/s(causal)", 3.5 * work, new Report.Runs(6, 7), () -> {
-                    try (Memory.Scope scope = Memory.scope()) {
-                        Tape.backward(Ops.sum(Ops.attention(qkv[0], qkv[1], qkv[2], spec)));
-                    }
-                });
+                report.rate(
+                        Bench.named("attention-fwd" + name), "GFLOP/s(causal)", work, new Report.Runs(10, 7), () -> {
+                            try (Memory.Scope scope = Memory.scope();
+                                    Tape.Pause pause = Tape.pause()) {
+                                Ops.attention(qkv[0], qkv[1], qkv[2], spec);
+                            }
+                        });
+                report.rate(
+                        Bench.named("attention-fwdbwd" + name),
+                        "GFLOP/s(causal)",
+                        3.5 * work,
+                        new Report.Runs(6, 7),
+                        () -> {
+                            try (Memory.Scope scope = Memory.scope()) {
+                                Tape.backward(Ops.sum(Ops.attention(qkv[0], qkv[1], qkv[2], spec)));
+                            }
+                        });
             }
         }
     }

@@ -3,6 +3,7 @@ package anneal.bench;
 import anneal.NextToken;
 import anneal.Pretrained;
 import anneal.data.Batch;
+import anneal.kernels.Compute;
 import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.model.Family;
@@ -85,7 +86,7 @@ final class ModelCases {
         Decoder model = load(path);
         train(
                 report,
-                "smollm-lora-float32 B4T256",
+                Tape.compute() == Compute.F32 ? "smollm-lora-float32 B4T256" : "smollm-lora B4T256",
                 model,
                 Lora.rank(16).alpha(32).on("all-linear").attach(model).parameters(),
                 4,
@@ -109,6 +110,7 @@ final class ModelCases {
         TrainConfig config = TrainConfig.builder()
                 .steps(WARM_STEPS + TIMED_STEPS)
                 .schedule(new Schedule.Constant(1e-4, 0))
+                .compute(Tape.compute())
                 .logEvery(1)
                 .build();
         List<Double> rates = new ArrayList<>();
@@ -123,13 +125,13 @@ final class ModelCases {
             });
             trainer.fit(epoch -> List.of(batch).iterator(), new NextToken(model));
         }
-        report.print(name, "tokens/s", rates);
+        report.print(Bench.named(name), "tokens/s", rates);
     }
 
     static void prefill(Report report, Path path) {
         Decoder model = load(path);
         int[] ids = ids(512, VOCABULARY);
-        report.rate("smollm-prefill T512", "tokens/s", ids.length, new Report.Runs(5, 7), () -> {
+        report.rate(Bench.named("smollm-prefill T512"), "tokens/s", ids.length, new Report.Runs(5, 7), () -> {
             try (Memory.Scope scope = Memory.scope();
                     Tape.Pause pause = Tape.pause()) {
                 Tensor hidden = model.hidden(Tokens.of(ids), null);
@@ -141,7 +143,7 @@ final class ModelCases {
     static void decode(Report report, Path path) {
         Decoder model = load(path);
         int[] prompt = ids(PROMPT, VOCABULARY);
-        report.rate("smollm-decode", "tokens/s", NEW_TOKENS, new Report.Runs(2, 3), () -> {
+        report.rate(Bench.named("smollm-decode"), "tokens/s", NEW_TOKENS, new Report.Runs(2, 3), () -> {
             try (KvCache cache = model.cache(1, PROMPT + NEW_TOKENS);
                     Tape.Pause pause = Tape.pause()) {
                 int next = greedy(model, prompt, cache);

@@ -27,7 +27,7 @@ final class BenchCommand implements Callable<Integer> {
             arity = "1..*",
             paramLabel = "CASE",
             description =
-                    "gemm, attention, gpt2-train, smollm-lora, smollm-sft, smollm-prefill, smollm-decode, tokenize.")
+                    "gemm, gemm-int8, attention, gpt2-train, smollm-lora, smollm-sft, smollm-prefill, smollm-decode, tokenize.")
     List<String> cases;
 
     @Option(
@@ -44,6 +44,14 @@ final class BenchCommand implements Callable<Integer> {
 
     @Option(names = "--threads", paramLabel = "N", description = "Default: all cores.")
     Integer threads;
+
+    @Option(
+            names = "--compute",
+            paramLabel = "NAME",
+            description =
+                    "Precision of products and attention: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}); int8 for"
+                            + " smollm-prefill and smollm-decode only.")
+    ComputeName compute = ComputeName.f32;
 
     @Option(
             names = "--budget",
@@ -69,7 +77,7 @@ final class BenchCommand implements Callable<Integer> {
             return 0;
         }
         ModelFlags.useThreads(threads);
-        Bench.run(spec.commandLine().getOut(), cases, new Bench.Options(model, data, budget));
+        Bench.run(spec.commandLine().getOut(), cases, new Bench.Options(model, data, budget, compute.precision()));
         return 0;
     }
 }

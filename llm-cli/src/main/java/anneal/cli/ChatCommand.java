@@ -1,6 +1,7 @@
 package anneal.cli;
 
 import anneal.Pretrained;
+import anneal.tensor.Tape;
 import anneal.text.Message;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -50,7 +51,8 @@ final class ChatCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
-        try (Pretrained lm = model.load()) {
+        try (Pretrained lm = model.load();
+                Tape.Precision precision = model.precision()) {
             lm.chat();
             BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
             List<Message> history = fresh();

@@ -4,6 +4,7 @@ import anneal.Perplexity;
 import anneal.Pretrained;
 import anneal.data.Jsonl;
 import anneal.data.Sample;
+import anneal.tensor.Tape;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -64,7 +65,8 @@ final class EvalCommand implements Callable<Integer> {
             }
             text.append(t.text());
         }
-        try (Pretrained lm = model.load()) {
+        try (Pretrained lm = model.load();
+                Tape.Precision precision = model.precision()) {
             int[] ids = lm.tokenizer().encode(text.toString());
             ids = maxTokens > 0 && ids.length > maxTokens ? java.util.Arrays.copyOf(ids, maxTokens) : ids;
             long start = System.nanoTime();

@@ -2,6 +2,7 @@ package anneal.cli;
 
 import anneal.Pretrained;
 import anneal.generate.BeamSearch;
+import anneal.tensor.Tape;
 import anneal.text.Message;
 import anneal.text.Tokenizer;
 import java.io.PrintWriter;
@@ -71,7 +72,8 @@ final class GenerateCommand implements Callable<Integer> {
                     "--beams " + beams
                             + " finds the most likely text: it goes with none of --temp, --top-p, --top-k, --min-p, --stop, --logprobs");
         }
-        try (Pretrained lm = model.load()) {
+        try (Pretrained lm = model.load();
+                Tape.Precision precision = model.precision()) {
             int[] ids = ids(lm);
             if (beams > 1) {
                 var best = lm.beamSearch().search(ids, BeamSearch.Options.of(beams), sampling.sampling());

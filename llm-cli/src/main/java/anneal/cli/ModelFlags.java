@@ -3,10 +3,11 @@ package anneal.cli;
 import anneal.Pretrained;
 import anneal.kernels.Parallel;
 import anneal.peft.Adapters;
+import anneal.tensor.Tape;
 import java.nio.file.Path;
 import picocli.CommandLine.Option;
 
-/** Which model, with which adapter, on how many threads. */
+/** Which model, with which adapter, on how many threads, in which precision. */
 final class ModelFlags {
     @Option(
             names = "--model",
@@ -20,6 +21,17 @@ final class ModelFlags {
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads. Default: all cores.")
     Integer threads;
+
+    @Option(
+            names = "--compute",
+            paramLabel = "NAME",
+            description = "Precision of products and attention: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
+    ComputeName compute = ComputeName.f32;
+
+    /** Computes in the precision that was asked for, until closed. */
+    Tape.Precision precision() {
+        return Tape.compute(compute.precision());
+    }
 
     /** Opens the model, and the adapter if one is named. */
     Pretrained load() {

@@ -34,8 +34,15 @@ final class RunConfig {
             "verbose");
 
     /** Another value makes another run from here on, which can be meant. */
-    private static final Set<String> TOLD =
-            Set.of("iters", "epochs", "learning-rate", "lr-scheduler", "warmup", "max-grad-norm", "grad-accumulation");
+    private static final Set<String> TOLD = Set.of(
+            "iters",
+            "epochs",
+            "learning-rate",
+            "lr-scheduler",
+            "warmup",
+            "max-grad-norm",
+            "grad-accumulation",
+            "compute");
 
     private RunConfig() {}
 

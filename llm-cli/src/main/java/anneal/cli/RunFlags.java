@@ -33,6 +33,9 @@ final class RunFlags {
         if (steps.iters != null && steps.epochs != null) {
             throw new IllegalArgumentException("give either --iters or --epochs, not both");
         }
+        if (steps.compute == ComputeName.int8) {
+            throw new IllegalArgumentException("--compute int8 is for using a model: training needs f32 or bf16");
+        }
         if (!(data.validSplit >= 0 && data.validSplit < 1)) {
             throw new IllegalArgumentException("--valid-split " + data.validSplit + " must be at least 0 and below 1");
         }
@@ -142,6 +145,12 @@ final class RunFlags {
 
         @Option(names = "--label-smoothing", paramLabel = "X", description = "Default: ${DEFAULT-VALUE}.")
         float labelSmoothing = 0;
+
+        @Option(
+                names = "--compute",
+                paramLabel = "NAME",
+                description = "Precision of products and attention: f32 or bf16 (default: ${DEFAULT-VALUE}).")
+        ComputeName compute = ComputeName.f32;
 
         @Option(
                 names = "--grad-checkpoint",

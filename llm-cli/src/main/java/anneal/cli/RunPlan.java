@@ -1,5 +1,6 @@
 package anneal.cli;
 
+import anneal.kernels.Compute;
 import anneal.kernels.F32Matrix;
 import anneal.kernels.Kernels;
 import anneal.kernels.Parallel;
@@ -35,6 +36,9 @@ record RunPlan(
 
     private static final long JVM = 320L << 20;
 
+    /** One chunk of logits; the largest operand of a product, so that a rounded copy of an operand takes no more. */
+    private static final long LOGITS = 64L << 20;
+
     /** Parameter, gradient and two moments. */
     private static final long STATE_BYTES = 4 * Float.BYTES;
 
@@ -61,11 +65,15 @@ record RunPlan(
                 storedBytes(model),
                 STATE_BYTES * trained,
                 activations(config, flags, tokens),
-                JVM + (64L << 20) + 8L * tokens,
+                JVM + LOGITS + (flags.steps.compute == ComputeName.f32 ? 0 : LOGITS) + 8L * tokens,
                 SHARED_HEAP + Parallel.threads() * THREAD_HEAP + BATCH_BYTES * tokens);
         double work = 4.0 * config.parameterCount() * tokens + 2.0 * trained * tokens;
         return new RunPlan(
-                groups, config.parameterCount(), trained, bytes, work * flags.steps.accumulation / productSpeed());
+                groups,
+                config.parameterCount(),
+                trained,
+                bytes,
+                work * flags.steps.accumulation / productSpeed(flags.steps.compute.precision()));
     }
 
     private static long storedBytes(CausalLm model) {
@@ -90,14 +98,14 @@ record RunPlan(
     }
 
     /** Floating-point operations per second of one medium product. */
-    private static double productSpeed() {
+    private static double productSpeed(Compute compute) {
         try (Memory.Scope scope = Memory.scope()) {
             Tensor x = Tensor.zeros(512, 512), w = Tensor.zeros(512, 512), y = Tensor.zeros(512, 512);
             F32Matrix matrix = new F32Matrix(w.buf(), 512, 512);
             double best = 0;
             for (int i = 0; i < 40; i++) {
                 long start = System.nanoTime();
-                Kernels.get().matmulT(y.buf(), x.buf(), matrix, 512, 1f, false);
+                Kernels.get(compute).matmulT(y.buf(), x.buf(), matrix, 512, 1f, false);
                 best = Math.max(best, 2.0 * 512 * 512 * 512 / ((System.nanoTime() - start) * 1e-9));
             }
             return 0.7 * best;

@@ -3,6 +3,7 @@ package anneal.cli;
 import anneal.NextToken;
 import anneal.Pretrained;
 import anneal.tensor.NllOptions;
+import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import anneal.train.EvalReport;
 import anneal.train.StepReport;
@@ -56,7 +57,8 @@ final class TrainingRun {
                                 "; %,d trained tokens held out", data.valid().trainedTokens()));
         out.println("One sample, what is trained between ‹ and ›:");
         out.println(indent(data.example(lm.tokenizer())));
-        try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume)) {
+        try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume);
+                Tape.Precision precision = Tape.compute(flags.steps.compute.precision())) {
             try {
                 return run(parameters, data, save, folder, total);
             } catch (RuntimeException | Error e) {
@@ -103,6 +105,7 @@ final class TrainingRun {
                 .accumulate(s.accumulation)
                 .schedule(s.scheduler.of(s.learningRate, s.warmup(total), total))
                 .clipNorm(s.maxGradNorm)
+                .compute(s.compute.precision())
                 .seed(s.seed)
                 .logEvery(flags.output.report)
                 .evalEvery(validate ? flags.output.eval : 0)

@@ -265,6 +265,9 @@ class BadInputTest {
         bad(sft(model, data, "--lora-target", "(q_proj"), "(q_proj");
         bad(sft(model, data, "--learning-rate", "NaN"), "NaN");
         bad(sft(model, data, "--lr-scheduler", "cosin"), "--lr-scheduler", "cosine");
+        bad(sft(model, data, "--compute", "fp8"), "--compute", "[f32, bf16, int8]", "fp8");
+        bad(sft(model, data, "--compute", "int8"), "--compute int8 is for using a model: training needs f32 or bf16");
+        bad(List.of("eval", "--model", model, "--data", data, "--compute", "half"), "[f32, bf16, int8]", "half");
         bad(sft(model, data, "--itres", 4), "--itres", "did you mean --iters?");
         bad(sft(model, data, "--resume"), "nothing to resume");
         List<Object> twice = new ArrayList<>(sft(model, data));

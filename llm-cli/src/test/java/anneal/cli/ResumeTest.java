@@ -65,12 +65,14 @@ class ResumeTest {
     }
 
     @Test
-    void anotherLengthOrRateIsTold() {
-        Cli longer = ok(sft("--resume", "--iters", 3, "--learning-rate", 0.5).toArray());
+    void anotherLengthRateOrPrecisionIsTold() {
+        Cli longer = ok(sft("--resume", "--iters", 3, "--learning-rate", 0.5, "--compute", "bf16")
+                .toArray());
         assertThat(longer.out())
                 .contains(
                         "Warning: a flag is not what it was before: iters was 2, is now 3.",
-                        "Warning: a flag is not what it was before: learning-rate was 2.0E-4, is now 0.5.")
+                        "Warning: a flag is not what it was before: learning-rate was 2.0E-4, is now 0.5.",
+                        "Warning: a flag is not what it was before: compute was f32, is now bf16.")
                 .contains("step 3/3");
     }
 

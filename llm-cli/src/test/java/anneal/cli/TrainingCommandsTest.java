@@ -5,6 +5,7 @@ import static anneal.cli.Cli.contents;
 import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
@@ -83,6 +84,23 @@ class TrainingCommandsTest {
                         "step 12/12")
                 .doesNotContain("k_proj", "mlp")
                 .containsPattern("q_proj.lora_A.weight +1 x");
+    }
+
+    @Test
+    void theLossInBfloat16IsAnotherAndNearby() throws IOException {
+        double full = lastLoss(dir.resolve("f32"), "f32"), half = lastLoss(dir.resolve("bf16"), "BF16");
+        assertThat(half).isNotEqualTo(full).isCloseTo(full, within(0.02 * full));
+        assertThat(Files.readAllLines(dir.resolve("bf16/config.yaml"))).contains("compute: bf16");
+        List<Object> again = new ArrayList<>(List.of("sft", "--config", dir.resolve("bf16/config.yaml")));
+        ok(with(again, "--output", dir.resolve("again")).toArray());
+        assertThat(bytes(dir.resolve("again/adapter_model.safetensors")))
+                .isEqualTo(bytes(dir.resolve("bf16/adapter_model.safetensors")));
+    }
+
+    private double lastLoss(Path out, String compute) throws IOException {
+        ok(with(sft(out, 3), "--compute", compute, "--valid-split", 0).toArray());
+        String last = Files.readAllLines(out.resolve("metrics.jsonl")).getLast();
+        return Json.parse(last, "metrics").number("loss", -1);
     }
 
     /** 80 MB of conversations in a JVM whose heap may have 64 MB. */

@@ -5,6 +5,7 @@ import static anneal.cli.Cli.contents;
 import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import anneal.TinyModel;
 import anneal.io.Json;
@@ -165,6 +166,30 @@ class UsingCommandsTest {
         bad(List.of("eval", "--model", model, "--data", dir.resolve("none.txt")), "none.txt");
     }
 
+    @Test
+    void theCommandsThatUseAModelComputeInThePrecisionAskedFor() {
+        Path file = dir.resolve("m.gguf");
+        ok("merge", "--model", model, "--adapter", adapter, "--output", file, "--format", "gguf", "--dtype", "q8_0");
+        List<Object> eval = List.of("eval", "--model", file, "--data", text);
+        double full = Double.parseDouble(perplexity(ok(eval.toArray()).out()));
+        for (String compute : List.of("bf16", "int8")) {
+            assertThat(Double.parseDouble(perplexity(
+                            ok(with(eval, "--compute", compute).toArray()).out())))
+                    .as(compute)
+                    .isNotEqualTo(full)
+                    .isCloseTo(full, within(0.03 * full));
+        }
+        assertThat(perplexity(ok(with(eval, "--compute", "f32").toArray()).out()))
+                .isEqualTo(perplexity(ok(eval.toArray()).out()));
+        List<Object> logProbs =
+                generate("--model", file, "--logprobs", "--raw", "--prompt", "The sky is blue. ".repeat(4));
+        assertThat(ok(with(logProbs, "--compute", "bf16").toArray()).out())
+                .isNotEqualTo(ok(logProbs.toArray()).out());
+        assertThat(ok(with(logProbs, "--compute", "int8").toArray()).out())
+                .isNotEqualTo(ok(logProbs.toArray()).out());
+        assertThat(ok(generate("--compute", "bf16").toArray()).out()).isNotBlank();
+    }
+
     private static String perplexity(String out) {
         return out.replaceAll("(?s).*perplexity (\\S+).*", "$1");
     }
@@ -196,6 +221,14 @@ class UsingCommandsTest {
         assertThat(run.out().lines().filter(l -> !l.isBlank()))
                 .isNotEmpty()
                 .allSatisfy(l -> assertThat(Json.parse(l, "bench").map()).containsKey("case"));
+        assertThat(ok("bench", "gemm", "attention", "--compute", "bf16", "--budget", 0.02)
+                        .out()
+                        .lines()
+                        .filter(l -> !l.isBlank()))
+                .allSatisfy(l -> assertThat(Json.parse(l, "bench").string("case"))
+                        .matches("(gemm|attention-fwd|attention-fwdbwd)-bf16 .+"));
+        assertThat(ok("bench", "gemm-int8", "--budget", 0.02).out()).contains("\"gemm-int8 512x2048x2048\"", "GOP/s");
+        bad(List.of("bench", "gemm", "--compute", "int8"), "int8", "not with gemm");
         bad(List.of("bench", "gem"), "gem", "gemm");
         bad(List.of("bench", "gemm", "--budget", 0), "budget 0");
     }
