@@ -37,7 +37,7 @@ final class AttentionDecode {
         group = s.heads() / s.kvHeads();
         begin = s.window() > 0 ? Math.max(0, s.keyLen() - s.window()) : 0;
         plain = s.softcap() == 0 && s.slopes() == null && s.querySegments() == null;
-        parts = Math.max(1, VectorAttention.ceil(s.keyLen() - begin, PART));
+        parts = Math.max(1, TiledAttention.ceil(s.keyLen() - begin, PART));
         int all = s.batch() * s.heads() * parts;
         out = new float[all * dim];
         max = new float[all];

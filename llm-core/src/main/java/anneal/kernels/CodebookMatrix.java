@@ -8,16 +8,19 @@ import java.util.List;
 
 /**
  * A matrix whose numbers are a scale times one of 16 values: NF4 and FP4. Number i of the row-major order has its code in byte
- * i / 2, the even ones in the upper four bits, and its scale at i / block, as bitsandbytes stores it.
+ * i / 2, the even ones in the upper four bits, and its scale at i / blockSize, as bitsandbytes stores it.
  *
  * @param codes rows * cols / 2 bytes
  * @param scales one float for each block
- * @param block numbers that share a scale; whole blocks make a row
+ * @param blockSize numbers that share a scale; whole blocks make a row
  * @param values the 16 values
  */
 public record CodebookMatrix(
-        MemorySegment codes, MemorySegment scales, int rows, int cols, int block, List<Float> values)
+        MemorySegment codes, MemorySegment scales, int rows, int cols, int blockSize, List<Float> values)
         implements Matrix {
+    /** Numbers that code widens together. */
+    private static final int GROUP = 32;
+
     /** The 16 quantiles of a normal distribution, scaled to [-1, 1]: Dettmers et al., arXiv:2305.14314, appendix E. */
     public static final List<Float> NF4 = List.of(
             -1f,
@@ -39,9 +42,9 @@ public record CodebookMatrix(
 
     /** Rejects rows that are no whole number of blocks, and blocks that share a byte. */
     public CodebookMatrix {
-        if (block <= 0 || block % 32 != 0 || cols % block != 0) {
+        if (blockSize <= 0 || blockSize % GROUP != 0 || cols % blockSize != 0) {
             throw new IllegalArgumentException("CodebookMatrix: rows of " + cols + " numbers are no whole blocks of "
-                    + block + ", a multiple of 32");
+                    + blockSize + ", a multiple of " + GROUP);
         }
         if (values.size() != 16) {
             throw new IllegalArgumentException("CodebookMatrix: there must be 16 values, not " + values.size());
@@ -57,7 +60,7 @@ public record CodebookMatrix(
             table[i] = values.get(i);
         }
         for (int i = 0; i < count; i += 2) {
-            float scale = scales.getAtIndex(JAVA_FLOAT_UNALIGNED, (from + i) / block);
+            float scale = scales.getAtIndex(JAVA_FLOAT_UNALIGNED, (from + i) / blockSize);
             int both = u8(codes, (from + i) / 2);
             dst[at + i] = table[both >> 4] * scale;
             dst[at + i + 1] = table[both & 15] * scale;
@@ -65,8 +68,13 @@ public record CodebookMatrix(
     }
 
     @Override
+    public int block() {
+        return GROUP;
+    }
+
+    @Override
     public long bytes() {
         long numbers = (long) rows * cols;
-        return numbers / 2 + 4 * (numbers / block);
+        return numbers / 2 + 4 * (numbers / blockSize);
     }
 }

@@ -1,7 +1,5 @@
 package anneal.kernels;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.Packing;
 import anneal.kernels.emit.TileProduct;
@@ -23,13 +21,15 @@ final class EmittedGemm {
 
     private final Packing packing;
     private final Packing.Form form;
+    private final EmittedWidening widening;
     private final int tileCols;
     private final EmittedBlocks rows, columns;
 
     /** Products at a level of the processor; the form says what becomes of the operands' floats. */
-    EmittedGemm(Level level, Packing.Form form) {
+    EmittedGemm(Level level, Packing.Form form, EmittedWidening widening) {
         Arena arena = Arena.global();
         this.form = form;
+        this.widening = widening;
         packing = new Packing(level, form, arena);
         TileProduct.Form words = form == Packing.Form.BF16_PAIRS ? TileProduct.Form.BF16_PAIRS : TileProduct.Form.F32;
         tileCols = TileProduct.cols(level);
@@ -131,12 +131,9 @@ final class EmittedGemm {
             packing.stripOfRows(strip, at(f32.data(), row, w.cols(), from), w.cols(), rows, depth);
             return;
         }
-        int width = VectorGemm.roundUp(depth, 16);
-        MemorySegment piece = EmittedScratch.mine().piece(FLOAT * rows * width);
-        for (int i = 0; i < rows; i++) {
-            widen(piece, (long) i * width, w, row + i, from, depth);
-        }
-        packing.stripOfRows(strip, piece, width, rows, depth);
+        MemorySegment piece = EmittedScratch.mine().piece(FLOAT * rows * depth);
+        widening.rows(piece, w, row, rows, from, depth);
+        packing.stripOfRows(strip, piece, depth, rows, depth);
     }
 
     /** A row of w is a step of the depth. */
@@ -149,18 +146,10 @@ final class EmittedGemm {
         MemorySegment piece = EmittedScratch.mine().piece(FLOAT * some * cols);
         for (int p = 0; p < depth; p += some) {
             int rows = Math.min(some, depth - p);
-            for (int i = 0; i < rows; i++) {
-                widen(piece, (long) i * cols, w, from + p + i, col, cols);
-            }
+            widening.rows(piece, w, from + p, rows, col, cols);
             MemorySegment to = strips.asSlice(FLOAT * tileCols * form.words(p));
             packing.stripsOfColumns(to, apart, piece, cols, cols, rows);
         }
-    }
-
-    private static void widen(MemorySegment to, long at, Matrix w, int row, int col, int count) {
-        float[] floats = VectorScratch.mine().piece(count);
-        VectorWiden.row(w, row, col, count, floats, 0);
-        MemorySegment.copy(floats, 0, to, JAVA_FLOAT, FLOAT * at, count);
     }
 
     /** Float [row, col] of x [.., width], and all after it. */

@@ -1,45 +1,47 @@
 package anneal.kernels;
 
+import anneal.kernels.emit.AttentionTiles;
 import anneal.kernels.emit.CpuFeatures;
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.Packing;
-import anneal.kernels.emit.RowProducts;
 import anneal.kernels.emit.TileProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.EnumMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
  * Machine code that Java writes, where it is faster than what the compiler makes of the Vector API; the rest from that tier.
  *
- * <p>That is the matrix product, in f32, with operands of bf16, and of bytes, and the product of a stored matrix with one vector,
- * which is what decoding does. See docs/emitted-kernels.md.
+ * <p>That is the matrix product, in f32, with operands of bf16, and of bytes, the product of a stored matrix with a few rows,
+ * which is what decoding does, and attention of more than one query. See docs/emitted-kernels.md.
  */
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
     private final Compute compute;
     private final EmittedGemm gemm;
     private final EmittedInt8 integers;
-    private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
+    private final EmittedWidening widening;
+    private final EmittedRows rows;
+
+    /** By head size; code is made when the size is first met. */
+    private final Map<Integer, AttentionTiles> tiles = new ConcurrentHashMap<>();
 
     /** Code for a level of the processor, which it must have; what is not emitted comes from {@code rest}. */
     EmittedKernels(Kernels rest, Level level) {
-        this(rest, level, Compute.F32, new EmittedInt8(level));
+        this(rest, level, Compute.F32, new EmittedInt8(level), new EmittedWidening(level));
     }
 
-    private EmittedKernels(Kernels rest, Level level, Compute compute, EmittedInt8 integers) {
+    private EmittedKernels(Kernels rest, Level level, Compute compute, EmittedInt8 integers, EmittedWidening widening) {
         super(rest);
         this.level = level;
         this.compute = compute;
-        gemm = new EmittedGemm(level, form(level, compute));
+        this.widening = widening;
+        gemm = new EmittedGemm(level, form(level, compute), widening);
         this.integers = integers;
-        for (RowProducts.Layout layout : RowProducts.Layout.values()) {
-            boolean eightBits = compute == Compute.INT8;
-            products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
-        }
+        rows = new EmittedRows(level, compute == Compute.INT8);
     }
 
     /** What becomes of the numbers of a product of many rows. */
@@ -58,7 +60,7 @@ public final class EmittedKernels extends ForwardingKernels {
             return this;
         }
         return compute == Compute.F32
-                ? new EmittedKernels(new RoundedKernels(this, other), level, other, integers)
+                ? new EmittedKernels(new RoundedKernels(this, other), level, other, integers, widening)
                 : rest().in(other);
     }
 
@@ -101,10 +103,11 @@ public final class EmittedKernels extends ForwardingKernels {
 
     @Override
     public void matmulT(MemorySegment y, MemorySegment x, Matrix w, int m, float alpha, boolean add) {
-        RowProducts product = w instanceof BlockMatrix b ? products.get(b.format()) : null;
-        if (m == 1 && product != null && alpha == 1 && !add) {
-            oneRow(product, y, x, (BlockMatrix) w);
-        } else if (m <= VectorGemv.ROWS || roundsFirst(w)) {
+        boolean few = m <= EmittedRows.MOST;
+        if (few && alpha == 1 && !add && rows.matmulT(y, x, w, m)) {
+            return;
+        }
+        if (few || roundsFirst(w)) {
             rest().matmulT(y, x, w, m, alpha, add);
         } else {
             gemm.matmulT(y, x, w, m, alpha, add);
@@ -127,7 +130,7 @@ public final class EmittedKernels extends ForwardingKernels {
 
     @Override
     public void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        if (m <= VectorGemv.ROWS || roundsFirst(w)) {
+        if (m <= EmittedRows.MOST || roundsFirst(w)) {
             super.matmulTPlus(y, x, w, u, v, m, add);
         } else {
             gemm.matmulTPlus(y, x, w, u, v, m, add);
@@ -154,13 +157,26 @@ public final class EmittedKernels extends ForwardingKernels {
         integers.matmulT(y, x, w, m, n, k);
     }
 
-    private static void oneRow(RowProducts product, MemorySegment y, MemorySegment x, BlockMatrix w) {
-        int n = w.rows(), k = w.cols(), rows = VectorGemv.rowsOfTask(n, k);
-        MemorySegment sums = VectorScratch.mine().result(product.preparedBytes(k));
-        product.prepare(sums, x, k);
-        Parallel.run(VectorGemm.ceil(n, rows), t -> {
-            int from = t * rows, count = Math.min(rows, n - from);
-            product.multiply(y.asSlice(4L * from), w.data().asSlice(w.offset(from, 0)), x, sums, count, k);
-        });
+    @Override
+    public void attention(
+            MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
+        if (compute != Compute.F32 || s.queryLen() == 1) {
+            rest().attention(o, lse, q, k, v, s);
+        } else {
+            EmittedAttention.forward(tiles(s.headDim()), o, lse, q, k, v, s);
+        }
+    }
+
+    @Override
+    public void attentionGrad(AttentionGrad g, Attention s) {
+        if (compute != Compute.F32) {
+            rest().attentionGrad(g, s);
+        } else {
+            EmittedAttentionGrad.run(tiles(s.headDim()), g, s);
+        }
+    }
+
+    private AttentionTiles tiles(int dim) {
+        return tiles.computeIfAbsent(dim, d -> new AttentionTiles(level, d, Arena.global()));
     }
 }

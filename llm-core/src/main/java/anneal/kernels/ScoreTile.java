@@ -129,9 +129,13 @@ final class ScoreTile {
         return s.window() == 0 ? queries : (int) Math.min(queries, (long) firstKey + row + s.window() - position(0));
     }
 
-    /** True if every query of the group sees every key of the group's rows. */
-    private boolean plain(int column, int from, int to) {
-        int last = Math.min(column + Panels.STEP, queries) - 1;
+    /** True if {@link #mask} has nothing to do: no cap, no bias, and every query of the columns sees every key of the rows. */
+    boolean plain(int column, int width, int from, int to) {
+        return cheap && open(column, width, from, to);
+    }
+
+    private boolean open(int column, int width, int from, int to) {
+        int last = Math.min(column + width, queries) - 1;
         return to <= keys
                 && (!s.causal() || position(column) >= firstKey + to - 1)
                 && (s.window() == 0 || position(last) - (firstKey + from) < s.window())
@@ -160,14 +164,19 @@ final class ScoreTile {
                         p > 0);
             }
         }
+        mask(column, Panels.STEP, from, to);
+    }
+
+    /** Cap, bias and masks of {@code width} columns of scores, rows {@code from} to {@code to}. */
+    void mask(int column, int width, int from, int to) {
         if (!cheap) {
-            for (int x = column; x < column + Panels.STEP; x += L) {
+            for (int x = column; x < column + width; x += L) {
                 cap(x, from, to);
                 bias(x, from, to);
             }
         }
-        if (!plain(column, from, to)) {
-            for (int x = column; x < column + Panels.STEP; x += L) {
+        if (!open(column, width, from, to)) {
+            for (int x = column; x < column + width; x += L) {
                 hide(x, from, to);
                 hideSegments(x, from, to);
             }
@@ -267,6 +276,15 @@ final class ScoreTile {
         }
         sum0.intoArray(sum, sut);
         sum1.intoArray(sum, sut + L);
+    }
+
+    /** Drops weights of {@code width} columns, rows {@code from} to {@code to}. */
+    void dropOut(int column, int width, int from, int to) {
+        for (int x = column; s.dropout() > 0 && x < column + width; x += L) {
+            for (int j = from; j < to; j++) {
+                FloatVector.fromArray(F, scores, j * W + x).mul(kept(j, x)).intoArray(scores, j * W + x);
+            }
+        }
     }
 
     /**

@@ -1,5 +1,6 @@
 package anneal.kernels;
 
+import anneal.kernels.emit.Exp2;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -32,14 +33,10 @@ final class VectorMath {
     private static final float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
 
     /** Adding it rounds to a whole number and leaves that number, plus a bias, in the low bits. */
-    static final float ROUND = 12582912f;
+    static final float ROUND = Exp2.ROUND;
 
-    /** 2^f = 1 + f (c1 + f (c2 + ...)) for f of [-1/2, 1/2]. */
-    static final float EXP2_1 = 0.693146978f,
-            EXP2_2 = 0.240222421f,
-            EXP2_3 = 0.0555073374f,
-            EXP2_4 = 0.00967151285f,
-            EXP2_5 = 0.00132647288f;
+    /** 2^f = 1 + f (c1 + f (c2 + ...)) for f of [-1/2, 1/2]; emitted code has the same numbers. */
+    static final float EXP2_1 = Exp2.C1, EXP2_2 = Exp2.C2, EXP2_3 = Exp2.C3, EXP2_4 = Exp2.C4, EXP2_5 = Exp2.C5;
 
     /** 1 / sqrt(2 pi): the normal density is this times {@link #bell}. */
     static final float DENSITY = 0.398942280f;

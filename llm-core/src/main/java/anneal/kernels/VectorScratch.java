@@ -9,7 +9,7 @@ final class VectorScratch {
 
     private float[] shared = {}, strips = {}, piece = {};
     private byte[] raw = {};
-    private MemorySegment result = MemorySegment.NULL;
+    private MemorySegment result = MemorySegment.NULL, tiles = MemorySegment.NULL;
     final float[] sums = new float[VectorTile.ROWS * VectorTile.COLS];
 
     private VectorScratch() {}
@@ -36,6 +36,11 @@ final class VectorScratch {
     /** A product on its way into its place. */
     MemorySegment result(long bytes) {
         return result.byteSize() >= bytes ? result : (result = Arena.ofAuto().allocate(bytes, 64));
+    }
+
+    /** Panels and tiles of one task of attention. */
+    MemorySegment tiles(long bytes) {
+        return tiles.byteSize() >= bytes ? tiles : (tiles = Arena.ofAuto().allocate(bytes, 64));
     }
 
     /** Bytes of a file on their way to being widened. */

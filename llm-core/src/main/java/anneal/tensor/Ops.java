@@ -478,7 +478,8 @@ public final class Ops {
     public static Tensor sumLast(Tensor x) {
         int rank = x.shape().rank();
         int[] dims = rank == 1 ? new int[] {1} : Arrays.copyOf(x.shape().dims(), rank - 1);
-        return matmulT(K, x, matrix(constants(x.rowSize(), 1f), "sumLast"), null).view(dims);
+        return matmulT(K, x, matrix(constants(x.rowSize(), 1f), "sumLast"), null)
+                .view(dims);
     }
 
     // ---------------------------------------------------------------- rows and columns

@@ -7,6 +7,7 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
 import anneal.io.StoredTensor;
+import anneal.kernels.emit.CpuFeatures;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -17,7 +18,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
-/** Outputs, log-sum-exps and gradients against PyTorch in double precision, for every mask, on the plain and the vector tier. */
+/** Outputs, log-sum-exps and gradients against PyTorch in double precision, for every mask, on the plain, the vector and the emitted tier. */
 class GoldenAttentionTest {
     private static int cases;
     private static double worst;
@@ -49,7 +50,7 @@ class GoldenAttentionTest {
             MemorySegment q = headsInside(t.get(in + "q"), m), k = headsInside(t.get(in + "k"), m);
             MemorySegment v = headsInside(t.get(in + "v"), m), dO = headsInside(t.get(in + "dout"), m);
             long nq = q.byteSize() / 4, nk = k.byteSize() / 4, rows = qs[0] * qs[1] * qs[2];
-            for (Kernels kernels : List.of(new ScalarKernels(), new VectorKernels())) {
+            for (Kernels kernels : tiers()) {
                 MemorySegment o = m.filled(nq, 0), lse = m.filled(rows, 0);
                 Kernels.AttentionGrad g = new Kernels.AttentionGrad(
                         m.filled(nq, 0), m.filled(nk, 0), m.filled(nk, 0), dO, o, lse, q, k, v);
@@ -69,6 +70,13 @@ class GoldenAttentionTest {
             m.assertGuards();
         }
         cases++;
+    }
+
+    private static List<Kernels> tiers() {
+        Kernels vector = new VectorKernels();
+        return EmittedKernels.obstacle() == null
+                ? List.of(new ScalarKernels(), vector, new EmittedKernels(vector, CpuFeatures.best()))
+                : List.of(new ScalarKernels(), vector);
     }
 
     private static void close(String what, MemorySegment got, MemorySegment expected) {

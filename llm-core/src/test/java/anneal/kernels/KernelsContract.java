@@ -15,6 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * What every tier's products must do, held to plain loops in double precision: right within a tolerance that grows with the
@@ -213,6 +214,34 @@ abstract class KernelsContract {
                 w.widen(r, 0, cols, plain, r * cols);
             }
             for (int m : new int[] {1, 2, 4, 5, 8, 9, 41}) {
+                for (Compute compute : Compute.values()) {
+                    both(compute, w, plain, m);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {32, 64, 320})
+    void codebook(int block) {
+        int rows = 37, cols = 960;
+        Random random = new Random(8);
+        try (Arena arena = Arena.ofShared()) {
+            byte[] bytes = new byte[rows * cols / 2];
+            random.nextBytes(bytes);
+            MemorySegment codes = arena.allocate(bytes.length + 1).asSlice(1); // at an odd address, as in a file
+            MemorySegment.copy(bytes, 0, codes, JAVA_BYTE, 0, bytes.length);
+            MemorySegment scales = arena.allocate(JAVA_FLOAT, rows * cols / block);
+            for (int i = 0; i < rows * cols / block; i++) {
+                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian());
+            }
+            Matrix w = new CodebookMatrix(codes, scales, rows, cols, block, CodebookMatrix.NF4);
+            float[] plain = new float[rows * cols];
+            for (int i = 0; i < plain.length; i++) {
+                int code = i % 2 == 0 ? bytes[i / 2] >> 4 & 15 : bytes[i / 2] & 15;
+                plain[i] = CodebookMatrix.NF4.get(code) * scales.getAtIndex(JAVA_FLOAT, i / block);
+            }
+            for (int m : new int[] {1, 3, 8, 9, 41}) {
                 for (Compute compute : Compute.values()) {
                     both(compute, w, plain, m);
                 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.kernels.Compute;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -85,6 +86,21 @@ class RecipesTest {
         assertThat(later).isPositive().isLessThan(first);
         assertThat(printed(() -> CustomLoss.main(new String[] {model.toString(), data.toString(), "1"})))
                 .startsWith(String.valueOf(first));
+    }
+
+    @Test
+    void precisionsAreCompared() throws IOException {
+        Path text = Files.writeString(dir.resolve("some.txt"), "the sky is blue and the grass is green\n".repeat(10));
+        String printed =
+                printed(() -> ComparePrecision.main(new String[] {model.toString(), text.toString(), "6", "24"}));
+        assertThat(printed).contains("perplexity in F32", "perplexity in BF16", "perplexity in INT8");
+        List<String> rows = printed.lines().filter(l -> l.endsWith(" %")).toList();
+        assertThat(rows).hasSize(6).allSatisfy(l -> {
+            double apart = Double.parseDouble(l.strip().split(" +")[3]);
+            assertThat(apart).isBetween(-2.0, 2.0);
+        });
+        assertThat(ComparePrecision.losses(model, text, 6, 24, Compute.BF16))
+                .isNotEqualTo(ComparePrecision.losses(model, text, 6, 24, Compute.F32));
     }
 
     @Test

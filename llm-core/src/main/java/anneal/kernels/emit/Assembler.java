@@ -137,6 +137,10 @@ final class Assembler {
         registers(b.number(), a.number());
     }
 
+    void cmp(Gp a, Mem b) {
+        integer(0x3B, 1, a.number(), b);
+    }
+
     void test(Gp a, Gp b) {
         rex(1, b.number(), 0, a.number());
         put(0x85);

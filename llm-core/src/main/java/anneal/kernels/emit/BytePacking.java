@@ -9,7 +9,6 @@ import anneal.kernels.emit.Vec.Xmm;
 import anneal.kernels.emit.Vec.Ymm;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
@@ -42,11 +41,7 @@ public final class BytePacking {
     /** Emits the function, for every level; the code lives as long as the arena. */
     public BytePacking(Form form, Arena arena) {
         this.form = form;
-        call = Linker.nativeLinker()
-                .downcallHandle(
-                        CodeBuffer.load(arena, code(form)),
-                        FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG),
-                        Linker.Option.critical(false));
+        call = CodeBuffer.function(arena, code(form), FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG));
     }
 
     /**
@@ -61,10 +56,8 @@ public final class BytePacking {
         if (whole > 0) {
             try {
                 call.invokeExact(to, from, (long) whole);
-            } catch (RuntimeException | Error e) {
-                throw e;
             } catch (Throwable e) {
-                throw new IllegalStateException(e);
+                throw CodeBuffer.failure(e);
             }
         }
         for (int i = whole; i < padded; i++) {
@@ -82,11 +75,10 @@ public final class BytePacking {
         Assembler a = new Assembler();
         Vectors<Ymm> y = a.ymm();
         Vectors<Xmm> x = a.xmm();
+        Constants constants = new Constants(a);
         Label step = new Label();
         if (form == Form.OFFSET_BYTES) {
-            a.mov(Gp.RAX, 0x80808080);
-            a.mov32(Mem.at(Gp.RSP, -8), Gp.RAX); // the red zone, a leaf function's own
-            x.vpbroadcastd(x.reg(1), Mem.at(Gp.RSP, -8));
+            constants.broadcast(x, x.reg(1), 0x80808080);
         }
         a.bind(step);
         if (form == Form.SHORTS) {
@@ -103,6 +95,7 @@ public final class BytePacking {
         a.jnz(step);
         a.vzeroupper();
         a.ret();
+        constants.end();
         return a.bytes();
     }
 }

@@ -48,6 +48,19 @@ final class CodeBuffer {
         }
     }
 
+    /** Code as a function that can be called for as long as the arena lives. Calls must be short: the JVM's safepoints wait for them. */
+    static MethodHandle function(Arena arena, byte[] code, FunctionDescriptor signature) {
+        return Linker.nativeLinker().downcallHandle(load(arena, code), signature, Linker.Option.critical(false));
+    }
+
+    /** What a call of a function threw, as something that may be thrown undeclared. */
+    static RuntimeException failure(Throwable e) {
+        if (e instanceof Error error) {
+            throw error;
+        }
+        return e instanceof RuntimeException r ? r : new IllegalStateException(e);
+    }
+
     private static void unmap(long start, long size) {
         try {
             int done = (int) MUNMAP.invokeExact(start, size);

@@ -1,34 +1,46 @@
 package anneal.kernels.emit;
 
 import anneal.kernels.emit.Vec.Ymm;
+import java.util.ArrayList;
+import java.util.List;
 
-/** Numbers that a function needs in a register, by way of the stack's red zone: the bytes below RSP that are a leaf function's own. */
+/** Numbers that a function reads; they stand behind its last instruction, in memory that can be read and executed. */
 final class Constants {
+    private record Entry(Label place, int[] values) {}
+
     private final Assembler a;
-    private final Vectors<Ymm> y;
+    private final List<Entry> entries = new ArrayList<>();
 
     Constants(Assembler a) {
         this.a = a;
-        this.y = a.ymm();
     }
 
-    /** One number in all lanes. Changes RAX. */
-    void all(Ymm to, int value) {
-        a.mov(Gp.RAX, value);
-        a.mov32(Mem.at(Gp.RSP, -8), Gp.RAX);
-        y.vpbroadcastd(to, Mem.at(Gp.RSP, -8));
+    /** to = where the values stand, one after the other. */
+    void address(Gp to, int... values) {
+        Entry entry = new Entry(new Label(), values);
+        entries.add(entry);
+        a.lea(to, entry.place);
     }
 
-    void all(Ymm to, float value) {
-        all(to, Float.floatToRawIntBits(value));
-    }
-
-    /** Eight numbers. Changes RAX. */
+    /** Eight lanes of to; RAX is lost. */
     void lanes(Ymm to, int... values) {
-        for (int i = 0; i < values.length; i++) {
-            a.mov(Gp.RAX, values[i]);
-            a.mov32(Mem.at(Gp.RSP, 4 * i - 32), Gp.RAX);
+        address(Gp.RAX, values);
+        a.ymm().vmovups(to, Mem.at(Gp.RAX));
+    }
+
+    /** Every lane of to = value; RAX is lost. */
+    <V extends Vec> void broadcast(Vectors<V> v, V to, int value) {
+        address(Gp.RAX, value);
+        v.vpbroadcastd(to, Mem.at(Gp.RAX));
+    }
+
+    /** To be called behind the last instruction. */
+    void end() {
+        for (Entry entry : entries) {
+            a.bind(entry.place);
+            for (int value : entry.values) {
+                a.put4(value);
+            }
         }
-        y.vmovups(to, Mem.at(Gp.RSP, -32));
     }
 }

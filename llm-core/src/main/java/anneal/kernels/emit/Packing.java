@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
@@ -20,9 +19,12 @@ public final class Packing {
     public enum Form {
         /** A float. */
         F32(1),
-        /** A float that was rounded to bf16, see {@link Rounding}: its lower half is 0. */
+        /**
+         * A float that was rounded to bf16: its lower half is 0. To nearest even; NaN stays NaN, quiet; denormals become 0 of
+         * their sign, as AVX-512 BF16 has it, at all levels.
+         */
         ROUNDED(1),
-        /** Two depths rounded to bf16, the even one in the lower half; an odd depth at the end is joined by a 0. */
+        /** Two depths, each rounded so, the even one in the lower half; an odd depth at the end is joined by a 0. */
         BF16_PAIRS(2);
 
         private final int depths;
@@ -57,16 +59,11 @@ public final class Packing {
     public Packing(Level level, Form form, Arena arena) {
         this.form = form;
         this.columns = columns(level);
-        this.stripOfRows = load(PackingCode.stripOfRows(level, form), arena);
-        this.stripsOfColumns = load(PackingCode.stripsOfColumns(level, form), arena);
-        this.rows = load(PackingCode.rows(level, form), arena);
+        this.stripOfRows = CodeBuffer.function(arena, PackingCode.stripOfRows(level, form), SIGNATURE);
+        this.stripsOfColumns = CodeBuffer.function(arena, PackingCode.stripsOfColumns(level, form), SIGNATURE);
+        this.rows = CodeBuffer.function(arena, PackingCode.rows(level, form), SIGNATURE);
         this.panel = TileProduct.rows(level);
-        this.panelsOfColumns = load(PanelCode.panelsOfColumns(level, form), arena);
-    }
-
-    private static MethodHandle load(byte[] code, Arena arena) {
-        return Linker.nativeLinker()
-                .downcallHandle(CodeBuffer.load(arena, code), SIGNATURE, Linker.Option.critical(false));
+        this.panelsOfColumns = CodeBuffer.function(arena, PanelCode.panelsOfColumns(level, form), SIGNATURE);
     }
 
     /** Columns of a strip: two vectors of the level. */
@@ -162,10 +159,8 @@ public final class Packing {
         }
         try {
             function.invokeExact(to, WORD * apartTo, from, WORD * apart, (long) rows, (long) count);
-        } catch (RuntimeException | Error e) {
-            throw e;
         } catch (Throwable e) {
-            throw new IllegalStateException(e);
+            throw CodeBuffer.failure(e);
         }
     }
 }

@@ -3,13 +3,14 @@ package anneal.kernels.emit;
 import anneal.kernels.emit.Packing.Form;
 import anneal.kernels.emit.Vec.Xmm;
 import anneal.kernels.emit.Vec.Ymm;
+import java.util.Arrays;
 import java.util.function.IntConsumer;
 
 /**
  * The code of {@link Packing}: functions (to RDI, bytes apart RSI, from RDX, bytes apart RCX, rows R8, floats of a row R9).
  *
- * <p>All levels move 8 floats at a time in registers of 256 bits: packing is bound by shuffles and memory, where wider ones
- * gain little. What differs is the number of columns of a strip, and how a float becomes bf16.
+ * <p>All levels move 8 floats at a time in registers of 256 bits, so that what AVX-512 runs can be tested without it. What
+ * differs is the number of columns of a strip, and how a float becomes bf16. Wider moves were not measured.
  *
  * <p>Where a row ends within a vector, masks keep reads and writes inside: a window into 1s that 0s follow.
  *
@@ -26,12 +27,14 @@ final class PackingCode {
     private final Assembler a = new Assembler();
     private final Vectors<Ymm> y = a.ymm();
     private final Vectors<Xmm> x = a.xmm();
+    private final Level level;
     private final Form form;
     private final int columns;
     private final Rounding rounding;
-    private final Label ones = new Label();
+    private final Constants constants = new Constants(a);
 
     private PackingCode(Level level, Form form) {
+        this.level = level;
         this.form = form;
         this.columns = Packing.columns(level);
         this.rounding = new Rounding(a, level);
@@ -42,7 +45,7 @@ final class PackingCode {
             a.push(r);
         }
         if (form != Form.F32) {
-            rounding.begin();
+            rounding.begin(constants);
         }
     }
 
@@ -53,21 +56,17 @@ final class PackingCode {
         }
         a.vzeroupper();
         a.ret();
-        if (form != Form.F32) {
-            rounding.end();
-        }
-        a.bind(ones);
-        for (int i = 0; i < 2 * columns; i++) {
-            a.put4(i < columns ? -1 : 0);
-        }
+        constants.end();
         return a.bytes();
     }
 
     /** to = where the masks of the first {@code count} lanes are, count to {@link #columns}, vector after vector; count is lost. */
     private void masks(Gp to, Gp count) {
+        int[] ones = new int[2 * columns]; // and zeros
+        Arrays.fill(ones, 0, columns, -1);
         a.mov(to, columns);
         a.sub(to, count);
-        a.lea(count, ones);
+        constants.address(count, ones);
         a.lea(to, Mem.at(count, to, FLOAT, 0));
     }
 
@@ -307,9 +306,18 @@ final class PackingCode {
         a.bind(end);
     }
 
+    /** Bytes that come from memory together. */
+    private static final int CACHE_LINE = 64;
+
+    /** How many rows ahead they are asked for: short pieces of rows far apart are no stream that the processor foresees. */
+    private static final int AHEAD = 8;
+
     /** One word of one strip. */
     private void strip(int rows, boolean masked) {
         for (int at = 0; at < FLOAT * columns; at += FLOAT * LANES) {
+            if (at % CACHE_LINE == 0) {
+                a.prefetcht0(Mem.at(Gp.RAX, Gp.RCX, AHEAD, at));
+            }
             if (masked) {
                 y.vmovups(y.reg(8), Mem.at(Gp.RBX, at));
             }
@@ -387,9 +395,13 @@ final class PackingCode {
             store(Mem.at(Gp.R10, FLOAT * LANES), masked ? 9 : 0, 1);
             return;
         }
-        everyOther(2, 0, 1, EVEN);
-        everyOther(3, 0, 1, ODD);
-        pair(2, 2, 3);
+        if (level.has(Level.AVX512_BF16)) {
+            y.vcvtne2ps2bf16(y.reg(2), y.reg(1), y.reg(0)); // neighbours in a row are the pairs
+        } else {
+            everyOther(2, 0, 1, EVEN);
+            everyOther(3, 0, 1, ODD);
+            pair(2, 2, 3);
+        }
         if (masked) {
             everyOther(4, 8, 9, EVEN); // a word is there if its even float is
         }

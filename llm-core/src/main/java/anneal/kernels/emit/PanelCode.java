@@ -3,6 +3,7 @@ package anneal.kernels.emit;
 import anneal.kernels.emit.Packing.Form;
 import anneal.kernels.emit.Vec.Xmm;
 import anneal.kernels.emit.Vec.Ymm;
+import java.util.Arrays;
 
 /**
  * The code of {@link Packing#panelsOfColumns}: a function (panels RDI, bytes from panel to panel RSI, floats RDX, bytes from row to
@@ -24,6 +25,7 @@ final class PanelCode {
     private final Vectors<Ymm> y = a.ymm();
     private final Vectors<Xmm> x = a.xmm();
     private final Form form;
+    private final Constants constants = new Constants(a);
     private final Rounding rounding;
     private final int width, first;
 
@@ -39,12 +41,12 @@ final class PanelCode {
     }
 
     private byte[] code() {
-        Label panel = new Label(), word = new Label(), last = new Label(), end = new Label(), ones = new Label();
+        Label panel = new Label(), word = new Label(), last = new Label(), end = new Label();
         if (form != Form.F32) {
-            rounding.begin();
+            rounding.begin(constants);
         }
         a.bind(panel);
-        masks(ones);
+        masks();
         a.mov(Gp.R10, Gp.RDI);
         a.mov(Gp.RAX, Gp.RDX);
         a.mov(Gp.R11, Gp.R8);
@@ -72,18 +74,12 @@ final class PanelCode {
         a.jge(panel);
         a.vzeroupper();
         a.ret();
-        if (form != Form.F32) {
-            rounding.end();
-        }
-        a.bind(ones);
-        for (int i = 0; i < 2 * width; i++) {
-            a.put4(i < width ? -1 : 0);
-        }
+        constants.end();
         return a.bytes();
     }
 
     /** Masks of the panel's columns, R9 of them or all: a window into ones that zeros follow. */
-    private void masks(Label ones) {
+    private void masks() {
         Label fewer = new Label();
         a.mov(Gp.R11, Gp.R9);
         a.cmp(Gp.R11, width);
@@ -92,7 +88,9 @@ final class PanelCode {
         a.bind(fewer);
         a.mov(Gp.R10, width);
         a.sub(Gp.R10, Gp.R11);
-        a.lea(Gp.R11, ones);
+        int[] window = new int[2 * width];
+        Arrays.fill(window, 0, width, -1);
+        constants.address(Gp.R11, window);
         a.lea(Gp.R10, Mem.at(Gp.R11, Gp.R10, FLOAT, 0));
         if (first == 8) {
             y.vmovups(y.reg(8), Mem.at(Gp.R10));

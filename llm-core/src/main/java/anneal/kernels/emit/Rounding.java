@@ -16,18 +16,14 @@ import anneal.kernels.emit.Vec.Ymm;
  * </pre>
  */
 final class Rounding {
-    /** What the constants are, in the order of their registers from ymm10. */
-    private static final int[] CONSTANTS = {0x7FFF_FFFF, 0x007F_FFFF, 1, 0x7FFF, 0x0040_0000, 0xFFFF_0000};
-
-    private final Assembler a;
     private final Vectors<Ymm> y;
+    private final Vectors<Xmm> x;
     private final boolean instruction;
-    private final Label table = new Label();
     private final Ymm magnitudeBits, largestDenormal, one, almostHalf, quietBit, upperHalf;
 
     Rounding(Assembler a, Level level) {
-        this.a = a;
         this.y = a.ymm();
+        this.x = a.xmm();
         this.instruction = level.has(Level.AVX512_BF16);
         magnitudeBits = y.reg(10);
         largestDenormal = y.reg(11);
@@ -38,50 +34,42 @@ final class Rounding {
     }
 
     /** Puts the constants into their registers; RAX is lost. */
-    void begin() {
+    void begin(Constants constants) {
         if (!instruction) {
-            a.lea(Gp.RAX, table);
-            for (int i = 0; i < CONSTANTS.length; i++) {
-                y.vpbroadcastd(y.reg(10 + i), Mem.at(Gp.RAX, 4 * i));
-            }
+            constants.broadcast(y, magnitudeBits, 0x7FFF_FFFF);
+            constants.broadcast(y, largestDenormal, 0x007F_FFFF);
+            constants.broadcast(y, one, 1);
+            constants.broadcast(y, almostHalf, 0x7FFF);
+            constants.broadcast(y, quietBit, 0x0040_0000);
+            constants.broadcast(y, upperHalf, 0xFFFF_0000);
         }
     }
 
-    /** The constants themselves, behind the last instruction. */
-    void end() {
-        if (!instruction) {
-            a.bind(table);
-            for (int constant : CONSTANTS) {
-                a.put4(constant);
-            }
-        }
-    }
-
-    /** Rounds each lane of x. */
-    void round(Ymm x) {
+    /** Rounds each lane of f. */
+    void round(Ymm f) {
         if (instruction) {
-            Xmm halves = a.xmm().reg(x.number());
-            y.vcvtneps2bf16(halves, x);
-            y.vpmovzxwd(x, halves);
-            y.vpslld(x, x, 16);
+            Xmm halves = x.reg(f.number());
+            y.vcvtneps2bf16(halves, f);
+            y.vpmovzxwd(f, halves);
+            y.vpslld(f, f, 16);
             return;
         }
         Ymm s = y.reg(6), t = y.reg(7);
-        // x + 0x7FFF, and 1 more where the last bit that stays is odd: a carry into the upper half rounds up
-        y.vpsrld(s, x, 16);
+        // f + 0x7FFF, and 1 more where the last bit that stays is odd: a carry into the upper half rounds up
+        y.vpsrld(s, f, 16);
         y.vpand(s, s, one);
         y.vpaddd(s, s, almostHalf);
-        y.vpaddd(s, s, x);
+        y.vpaddd(s, s, f);
         // no number: its own upper half, since the sum may have run over
-        y.vcmpunordps(t, x, x);
-        y.vblendvps(s, s, x, t);
+        y.vcmpunordps(t, f, f);
+        y.vblendvps(s, s, f, t);
         y.vpand(t, t, quietBit);
         y.vpor(s, s, t);
         // zero and denormals: the sign alone
-        y.vpand(t, x, magnitudeBits);
+        y.vpand(t, f, magnitudeBits);
         y.vpcmpgtd(t, t, largestDenormal);
         y.vpandn(t, t, magnitudeBits);
         y.vpandn(s, t, s);
-        y.vpand(x, s, upperHalf);
+        y.vpand(f, s, upperHalf);
     }
 }

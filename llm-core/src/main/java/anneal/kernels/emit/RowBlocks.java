@@ -41,9 +41,8 @@ final class RowBlocks {
         };
     }
 
-    void constants() {
-        Constants c = new Constants(a);
-        c.all(y.reg(15), input.eightBits() ? 0x0F0F0F0F : 15);
+    void constants(Constants c) {
+        c.broadcast(y, y.reg(15), input.eightBits() ? 0x0F0F0F0F : 15);
         switch (layout) {
             case Q4_0, Q4_1 -> c.lanes(y.reg(13), 0, 0, 0, 0, 4, 4, 4, 4);
             case Q8_0 -> {}
@@ -53,7 +52,7 @@ final class RowBlocks {
                 c.lanes(y.reg(7), 0, 0x30303030, 0, 0x30303030, 0, 0, 0, 0);
             }
             case Q6_K -> {
-                c.all(y.reg(13), input.eightBits() ? 0x30303030 : 0x30);
+                c.broadcast(y, y.reg(13), input.eightBits() ? 0x30303030 : 0x30);
                 c.lanes(y.reg(7), 0, 0, 0, 0, 1, 1, 1, 1);
             }
         }

@@ -47,8 +47,9 @@ final class RowCode {
         a.push(Gp.R12);
         a.imul(Gp.RBX, Gp.R9, layout.bytes());
         a.lea(Gp.RBP, Mem.at(Gp.RBX, Gp.RBX, 2, 0));
-        blocks.constants();
-        new Constants(a).all(y.reg(14), input.eightBits() ? 0x00010001 : layout.offset());
+        Constants constants = new Constants(a);
+        blocks.constants(constants);
+        constants.broadcast(y, y.reg(14), input.eightBits() ? 0x00010001 : layout.offset());
         rows(TOGETHER);
         rows(1);
         a.pop(Gp.R12);
@@ -56,6 +57,7 @@ final class RowCode {
         a.pop(Gp.RBX);
         a.vzeroupper();
         a.ret();
+        constants.end();
         return a.bytes();
     }
 

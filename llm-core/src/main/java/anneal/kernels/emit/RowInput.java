@@ -56,7 +56,8 @@ record RowInput(Layout layout, boolean eightBits) {
     byte[] code() {
         Assembler a = new Assembler();
         Quantiser q = new Quantiser(a, a.ymm(), a.xmm());
-        q.constants(new Constants(a));
+        Constants constants = new Constants(a);
+        q.constants(constants);
         Label block = new Label();
         a.bind(block);
         for (int g = 0; g < layout.groups(); g++) {
@@ -68,6 +69,7 @@ record RowInput(Layout layout, boolean eightBits) {
         a.jnz(block);
         a.vzeroupper();
         a.ret();
+        constants.end();
         return a.bytes();
     }
 
@@ -84,12 +86,12 @@ record RowInput(Layout layout, boolean eightBits) {
         }
 
         void constants(Constants c) {
-            c.all(y.reg(9), Integer.MAX_VALUE);
-            c.all(y.reg(10), 127f);
-            c.all(y.reg(11), Float.MAX_VALUE);
+            c.broadcast(y, y.reg(9), Integer.MAX_VALUE);
+            c.broadcast(y, y.reg(10), Float.floatToRawIntBits(127f));
+            c.broadcast(y, y.reg(11), Float.floatToRawIntBits(Float.MAX_VALUE));
             c.lanes(y.reg(12), 0, 4, 1, 5, 2, 6, 3, 7);
-            c.all(y.reg(13), Math.max(1, layout.offset()) * 0x01010101);
-            c.all(y.reg(14), 0x00010001);
+            c.broadcast(y, y.reg(13), Math.max(1, layout.offset()) * 0x01010101);
+            c.broadcast(y, y.reg(14), 0x00010001);
             c.lanes(y.reg(15), 0, -1, 0, -1, 0, -1, 0, -1);
         }
 

@@ -162,7 +162,7 @@ public final class RowProducts {
         return k / layout.size();
     }
 
-    private static RuntimeException unchecked(Throwable e) {
+    static RuntimeException unchecked(Throwable e) {
         return switch (e) {
             case RuntimeException r -> r;
             case Error r -> throw r;

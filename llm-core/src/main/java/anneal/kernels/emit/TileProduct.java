@@ -109,11 +109,9 @@ public final class TileProduct {
         this.form = form;
         this.order = order;
         this.level = level;
+        // A call may take a millisecond, so it is no critical one: the JVM's safepoints need not wait for it.
         this.call = Linker.nativeLinker()
-                .downcallHandle(
-                        CodeBuffer.load(arena, code(form, order, level)),
-                        FunctionDescriptor.ofVoid(ADDRESS),
-                        Linker.Option.critical(false));
+                .downcallHandle(CodeBuffer.load(arena, code(form, order, level)), FunctionDescriptor.ofVoid(ADDRESS));
         masks = arena.allocate(2 * WORD * cols(), 64);
         masks.asSlice(0, WORD * cols()).fill((byte) -1);
     }
@@ -199,10 +197,8 @@ public final class TileProduct {
         }
         try {
             call.invokeExact(arguments);
-        } catch (RuntimeException | Error e) {
-            throw e;
         } catch (Throwable e) {
-            throw new IllegalStateException(e);
+            throw CodeBuffer.failure(e);
         }
     }
 

@@ -97,6 +97,12 @@ final class Vectors<V extends Vec> {
         memory(new Op(M38, P66, 0x2E), from.number(), mask.number(), to, null, false);
     }
 
+    /** a with its 16 bits number {@code at} replaced by those of memory. */
+    void vpinsrw(Xmm to, Xmm a, Mem from, int at) {
+        memory(new Op(M0F, P66, 0xC4), to.number(), a.number(), from, null, false, 128);
+        asm.put(at);
+    }
+
     /** 32 bits into the lowest lane, zeros above. */
     void vmovd(V to, Mem from) {
         memory(new Op(M0F, P66, 0x6E).step(NUMBER), to.number(), 0, from, null, false);
@@ -269,6 +275,11 @@ final class Vectors<V extends Vec> {
         register(new Op(M38, P66, 0xB8), sum.number(), a.number(), b.number(), null);
     }
 
+    /** a = a b + c. */
+    void vfmadd213ps(V a, V b, V c) {
+        register(new Op(M38, P66, 0xA8), a.number(), b.number(), c.number(), null);
+    }
+
     /** sum += a b. */
     void vfmadd231ps(V sum, V a, Mem b) {
         memory(new Op(M38, P66, 0xB8), sum.number(), a.number(), b, null, false);
@@ -289,6 +300,11 @@ final class Vectors<V extends Vec> {
     /** Floats to bf16, to nearest even; denormals become 0, whatever MXCSR says. AVX-512 BF16. */
     void vcvtneps2bf16(Xmm to, Vec.Ymm from) {
         register(new Op(M38, PF3, 0x72).evex(), to.number(), 0, from.number(), null, 256);
+    }
+
+    /** The same of twice as many: those of {@code low} first, then those of {@code high}. AVX-512 BF16. */
+    void vcvtne2ps2bf16(V to, V high, V low) {
+        register(new Op(M38, PF2, 0x72).evex(), to.number(), high.number(), low.number(), null);
     }
 
     /** sum += pairs of bf16 multiplied; AVX-512 BF16. */

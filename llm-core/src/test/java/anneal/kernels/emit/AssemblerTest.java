@@ -116,6 +116,7 @@ class AssemblerTest {
         row("xor r9d, r10d", a -> a.xor32(Gp.R9, Gp.R10));
         everyPlace("mov rdx, MEM", (a, m) -> a.mov(Gp.RDX, m));
         everyPlace("mov r11, MEM", (a, m) -> a.mov(Gp.R11, m));
+        everyPlace("cmp r8, MEM", (a, m) -> a.cmp(Gp.R8, m));
         everyPlace("mov MEM, rsi", (a, m) -> a.mov(m, Gp.RSI));
         everyPlace("mov MEM, r8d", (a, m) -> a.mov32(m, Gp.R8));
         everyPlace("lea r14, MEM", (a, m) -> a.lea(Gp.R14, m));
@@ -206,10 +207,12 @@ class AssemblerTest {
             three("vmulps", Vectors::vmulps);
             three("vmaxps", Vectors::vmaxps);
             three("vpaddd", Vectors::vpaddd);
+            three("vfmadd213ps", Vectors::vfmadd213ps);
             three("vfmadd231ps", Vectors::vfmadd231ps);
             three("vunpcklps", Vectors::vunpcklps);
             three("vunpckhps", Vectors::vunpckhps);
             three("vshufps", ", 78", high, (v, a, b, c) -> v.vshufps(a, b, c, 78));
+            three("vpsrlvd", Vectors::vpsrlvd);
             two("vpsrld", ", 4", (v, a, b) -> v.vpsrld(a, b, 4));
             two("vpslld", ", 16", (v, a, b) -> v.vpslld(a, b, 16));
             two("vcvtdq2ps", "", Vectors::vcvtdq2ps);
@@ -246,7 +249,6 @@ class AssemblerTest {
             three("vpmaxsd", Vectors::vpmaxsd);
             three("vpackssdw", Vectors::vpackssdw);
             three("vpacksswb", Vectors::vpacksswb);
-            three("vpsrlvd", Vectors::vpsrlvd);
             three("vpdpbusd", Vectors::vpdpbusd);
             two("vmovsldup", "", Vectors::vmovsldup);
             two("vpshufd", ", 177", (v, a, b) -> v.vpshufd(a, b, 177));
@@ -275,7 +277,11 @@ class AssemblerTest {
         z.three("vpmaddwd", Vectors::vpmaddwd);
         z.three("vpxord", Vectors::vxorps);
         z.three("vpandd", Vectors::vpand);
+        z.three("vpord", Vectors::vpor);
         z.three("vpermi2ps", Vectors::vpermi2ps);
+        y.three("vpermi2ps", "", true, Vectors::vpermi2ps);
+        y.three("vcvtne2ps2bf16", "", true, Vectors::vcvtne2ps2bf16);
+        z.three("vcvtne2ps2bf16", Vectors::vcvtne2ps2bf16);
         z.three("vdpbf16ps", Vectors::vdpbf16ps);
         z.three("vpdpbusd", Vectors::vpdpbusd);
         z.memory2("vfmadd231ps REG, SECOND, MEM{1to16}", Vectors::vfmadd231psBroadcast);
@@ -286,9 +292,10 @@ class AssemblerTest {
         FEW.forEach((place, m) -> row("kmovw k5, " + place, a -> a.xmm().kmovw(Mask.keep(5), m)));
         z.memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
         z.memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);
-        y.three("vpermi2ps", Vectors::vpermi2ps);
         y.memory2("vpermps REG, SECOND, MEM", Vectors::vpermps);
         y.memory("vbroadcasti128 REG, MEM", Vectors::vbroadcasti128);
+        x.two("vcvtph2ps", "", (v, a, b) -> v.vcvtph2ps(a, b));
+        x.memory2("vpinsrw REG, SECOND, MEM, 1", (v, a, b, m) -> v.vpinsrw(a, b, m, 1));
         x.memory("vmovd REG, MEM", Vectors::vmovd);
         x.memory("vmovlps MEM, REG", (v, a, m) -> v.vmovlps(m, a));
         x.memory("vmovss MEM, REG", (v, a, m) -> v.vmovss(m, a));

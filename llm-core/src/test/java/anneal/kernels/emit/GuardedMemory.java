@@ -11,25 +11,27 @@ import java.lang.invoke.MethodHandle;
 final class GuardedMemory {
     private static final long PAGE = 4096;
 
+    private static final MethodHandle MMAP =
+            CodeBuffer.function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
+    private static final MethodHandle MPROTECT =
+            CodeBuffer.function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
+    private static final MethodHandle MUNMAP = CodeBuffer.function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+
     private GuardedMemory() {}
 
     /** {@code size} bytes with a forbidden page right behind them, or right before them. */
     static MemorySegment allocate(Arena arena, long size, boolean guardBehind) {
         long inside = Math.max(1, (size + PAGE - 1) / PAGE) * PAGE, all = inside + 2 * PAGE;
         try {
-            long start = (long) CodeBuffer.function(
-                            "mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG)
-                    .invokeExact(0L, all, 1 | 2, 0x22, -1, 0L);
-            MethodHandle protect = CodeBuffer.function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
-            if ((int) protect.invokeExact(start, PAGE, 0) != 0
-                    || (int) protect.invokeExact(start + PAGE + inside, PAGE, 0) != 0) {
+            long start = (long) MMAP.invokeExact(0L, all, 1 | 2, 0x22, -1, 0L);
+            if ((int) MPROTECT.invokeExact(start, PAGE, 0) != 0
+                    || (int) MPROTECT.invokeExact(start + PAGE + inside, PAGE, 0) != 0) {
                 throw new IllegalStateException("mprotect failed");
             }
-            MethodHandle unmap = CodeBuffer.function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
             long from = guardBehind ? start + PAGE + inside - size : start + PAGE;
             return MemorySegment.ofAddress(from).reinterpret(size, arena, s -> {
                 try {
-                    int done = (int) unmap.invokeExact(start, all);
+                    int done = (int) MUNMAP.invokeExact(start, all);
                 } catch (Throwable e) {
                     throw new IllegalStateException(e);
                 }

@@ -54,7 +54,7 @@ class PackingTest {
     void rowsBecomeColumns(Level level, Form form) {
         Packing packing = new Packing(level, form, arena);
         int columns = Packing.columns(level);
-        for (int round = 0; round < 400; round++) {
+        for (int round = 0; round < 200; round++) {
             int rows = round % (columns + 1), depth = random.nextInt(1, 50), apart = depth + random.nextInt(3) * 7;
             try (Arena arena = Arena.ofShared()) {
                 MemorySegment src = floats(arena, rows, apart, depth);
@@ -76,7 +76,7 @@ class PackingTest {
     void columnsStayColumns(Level level, Form form) {
         Packing packing = new Packing(level, form, arena);
         int columns = Packing.columns(level);
-        for (int round = 0; round < 400; round++) {
+        for (int round = 0; round < 200; round++) {
             int cols = 1 + round % (3 * columns), depth = random.nextInt(1, 20), apart = cols + random.nextInt(3) * 5;
             int words = form.words(depth), strips = (cols + columns - 1) / columns;
             int apartDst = words * columns + random.nextInt(2) * 9;
@@ -99,7 +99,7 @@ class PackingTest {
     @MethodSource("functions")
     void rowsStayRows(Level level, Form form) {
         Packing packing = new Packing(level, form, arena);
-        for (int round = 0; round < 400; round++) {
+        for (int round = 0; round < 200; round++) {
             int rows = random.nextInt(1, 6), depth = 1 + round % 70, apart = depth + random.nextInt(3) * 3;
             int words = form.words(depth), apartDst = words + random.nextInt(3) * 5;
             try (Arena arena = Arena.ofShared()) {
@@ -204,6 +204,22 @@ class PackingTest {
             all.set(JAVA_INT_UNALIGNED, 4 * i, UNTOUCHED);
         }
         return all;
+    }
+
+    /** Each sign, exponent and upper fraction with what is below, at and above the middle between two bf16. */
+    @ParameterizedTest
+    @MethodSource("functions")
+    void everyUpperHalf(Level level, Form form) {
+        int[] rests = {0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF};
+        int count = rests.length << 16;
+        MemorySegment src = arena.allocate(4L * count), dst = arena.allocate(4L * count);
+        for (int i = 0; i < count; i++) {
+            src.set(JAVA_INT_UNALIGNED, 4L * i, i / rests.length << 16 | rests[i % rests.length]);
+        }
+        new Packing(level, form, arena).rows(dst, count, src, count, 1, count);
+        for (int p = 0; p < form.words(count); p++) {
+            check(dst, p, word(form, i -> bits(src, i), p, count), "word %d", p);
+        }
     }
 
     @Test

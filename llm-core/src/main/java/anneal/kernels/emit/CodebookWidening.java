@@ -1,0 +1,129 @@
+package anneal.kernels.emit;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import anneal.kernels.emit.Vec.Ymm;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.List;
+
+/**
+ * Turns numbers that are one of 16 values times their block's scale into floats, NF4 and FP4, as {@code CodebookMatrix.widen}
+ * does, to the bit: number i has its code in byte i / 2, the even ones in the upper four bits, and its scale at i / block.
+ */
+public final class CodebookWidening {
+    /** Numbers that are widened together. */
+    public static final int GROUP = 32;
+
+    private static final int FLOAT = 4, GROUP_BYTES = GROUP / 2;
+    private static final FunctionDescriptor SIGNATURE =
+            FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+
+    private final MethodHandle call;
+
+    /** Emits the function of 16 values for a level of the processor; the code lives as long as the arena. */
+    public CodebookWidening(List<Float> values, Level level, Arena arena) {
+        if (values.size() != 16) {
+            throw new IllegalArgumentException("emit: there must be 16 values, not " + values.size());
+        }
+        this.call = CodeBuffer.function(arena, code(values, level), SIGNATURE);
+    }
+
+    /**
+     * dst[0 .. count) = numbers [first, first + count) of a matrix.
+     *
+     * @param dst floats
+     * @param codes all codes of the matrix
+     * @param scales all its scales
+     * @param block numbers that share a scale, a multiple of {@link #GROUP}, as are {@code first} and {@code count}
+     * @throws IndexOutOfBoundsException if a segment is too short
+     */
+    public void widen(MemorySegment dst, MemorySegment codes, MemorySegment scales, int block, long first, int count) {
+        if (block <= 0 || block % GROUP != 0 || first % GROUP != 0 || count % GROUP != 0) {
+            throw new IllegalArgumentException("emit: numbers [" + first + ", " + (first + count) + ") in blocks of "
+                    + block + " are no whole groups of " + GROUP);
+        }
+        long end = first + count, groups = count / GROUP, ofBlock = block / GROUP;
+        long blocks = (end + block - 1) / block - first / block;
+        MemorySegment to = dst.asSlice(0, (long) FLOAT * count),
+                from = codes.asSlice(first / 2, count / 2),
+                factors = scales.asSlice(first / block * FLOAT, blocks * FLOAT);
+        if (count == 0) {
+            return;
+        }
+        try {
+            call.invokeExact(to, from, factors, groups, ofBlock, ofBlock - first % block / GROUP);
+        } catch (Throwable e) {
+            throw CodeBuffer.failure(e);
+        }
+    }
+
+    /**
+     * The function (dst, codes, scales, groups, groups of a block, groups left in the first one).
+     *
+     * <p>Four bytes are put into all lanes, and each lane shifts its own code to the lowest bits, which is all that a lookup
+     * looks at. All levels use 256 bits, where the 16 values are two registers: from AVX-512 on one lookup takes both; before,
+     * there are two, and the code's fourth bit, moved to the sign, chooses.
+     *
+     * <pre>
+     * RDI  dst     RSI  codes     RDX  scale     RCX  groups left     R8  groups of a block     R9  those left in this one
+     * ymm0 codes   ymm1, ymm2  values looked up  ymm3 scale
+     * ymm12, ymm13 the 16 values                 ymm14 how far each lane shifts
+     * </pre>
+     */
+    static byte[] code(List<Float> values, Level level) {
+        Assembler a = new Assembler();
+        Vectors<Ymm> y = a.ymm();
+        Constants constants = new Constants(a);
+        Label block = new Label(), group = new Label(), end = new Label();
+        Ymm codes = y.reg(0), scale = y.reg(3);
+        constants.address(
+                Gp.RAX, values.stream().mapToInt(Float::floatToRawIntBits).toArray());
+        y.vmovups(y.reg(12), Mem.at(Gp.RAX));
+        y.vmovups(y.reg(13), Mem.at(Gp.RAX, 32));
+        constants.address(Gp.RAX, 4, 0, 12, 8, 20, 16, 28, 24);
+        y.vmovups(y.reg(14), Mem.at(Gp.RAX));
+        a.bind(block);
+        y.vbroadcastss(scale, Mem.at(Gp.RDX));
+        a.bind(group);
+        for (int i = 0; i < GROUP; i += y.lanes()) {
+            y.vpbroadcastd(codes, Mem.at(Gp.RSI, i / 2));
+            y.vpsrlvd(codes, codes, y.reg(14));
+            Ymm found = lookup(y, level);
+            y.vmulps(found, found, scale);
+            y.vmovups(Mem.at(Gp.RDI, FLOAT * i), found);
+        }
+        a.add(Gp.RSI, GROUP_BYTES);
+        a.add(Gp.RDI, FLOAT * GROUP);
+        a.sub(Gp.RCX, 1);
+        a.jz(end);
+        a.sub(Gp.R9, 1);
+        a.jnz(group);
+        a.mov(Gp.R9, Gp.R8);
+        a.add(Gp.RDX, FLOAT);
+        a.jmp(block);
+        a.bind(end);
+        a.vzeroupper();
+        a.ret();
+        constants.end();
+        return a.bytes();
+    }
+
+    /** Where the values of ymm0's codes are found. */
+    private static Ymm lookup(Vectors<Ymm> y, Level level) {
+        Ymm codes = y.reg(0), first = y.reg(12), second = y.reg(13);
+        if (level.has(Level.AVX512)) {
+            y.vpermi2ps(codes, first, second);
+            return codes;
+        }
+        Ymm low = y.reg(1), high = y.reg(2);
+        y.vpermps(low, codes, first);
+        y.vpermps(high, codes, second);
+        y.vpslld(codes, codes, 28);
+        y.vblendvps(low, low, high, codes);
+        return low;
+    }
+}
