@@ -2,6 +2,7 @@ package anneal.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.tensor.DType;
@@ -120,6 +121,52 @@ abstract class KernelsContract {
             assertThat(Buffers.floats(x)).as("x stays as it is").isEqualTo(a);
             buffers.assertGuards();
         }
+    }
+
+    /** Infinities and NaN come out where they belong and nowhere else, denormals count, and floats may lie at any address. */
+    @ParameterizedTest
+    @EnumSource(Kind.class)
+    void oddNumbersAtOddAddresses(Kind kind) {
+        int m = 23, n = 37, k = 41;
+        float[] odd = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.MIN_VALUE, -1e-40f, 0};
+        Random random = new Random(12);
+        try (Buffers buffers = new Buffers()) {
+            int stored = kind == Kind.MATMUL_TN
+                    ? 4
+                    : 1; // a matrix comes from a file, at any address; buffers hold whole floats
+            MemorySegment x = displaced(buffers, random, m * k, 4), w = displaced(buffers, random, n * k, stored);
+            for (int i = 0; i < 12; i++) {
+                x.set(JAVA_FLOAT_UNALIGNED, 4L * random.nextInt(m * k), odd[i % odd.length]);
+            }
+            MemorySegment y = buffers.filled(m * n + 1L, 0).asSlice(4, 4L * m * n);
+            switch (kind) {
+                case MATMUL_T -> kernels().matmulT(y, x, new F32Matrix(w, n, k), m, 1, false);
+                case MATMUL -> kernels().matmul(y, x, new F32Matrix(w, k, n), m, 1, false);
+                case MATMUL_TN -> kernels().matmulTN(y, x, w, m, n, k, 1, false);
+            }
+            buffers.assertGuards();
+            float[] a = x.toArray(JAVA_FLOAT_UNALIGNED), b = w.toArray(JAVA_FLOAT_UNALIGNED);
+            float[] got = y.toArray(JAVA_FLOAT_UNALIGNED);
+            double[] sums = new double[m * n], sizes = new double[m * n];
+            reference(kind, new int[] {m, n, k}, a, b, sums, sizes);
+            for (int i = 0; i < got.length; i++) {
+                boolean same = Double.isFinite(sums[i])
+                        ? Math.abs(got[i] - sums[i]) <= 1e-6 * sizes[i]
+                        : Double.compare(got[i], sums[i]) == 0;
+                assertThat(same)
+                        .as("%s %d: %s, expected %s", kind, i, got[i], sums[i])
+                        .isTrue();
+            }
+        }
+    }
+
+    /** Normal floats that begin so many bytes behind a multiple of 64. */
+    private static MemorySegment displaced(Buffers buffers, Random random, int count, int bytes) {
+        MemorySegment s = buffers.filled(count + 1L, 0).asSlice(bytes, 4L * count);
+        for (int i = 0; i < count; i++) {
+            s.set(JAVA_FLOAT_UNALIGNED, 4L * i, (float) random.nextGaussian());
+        }
+        return s;
     }
 
     /** m, n, the depth of the first part, the depth of the second. */

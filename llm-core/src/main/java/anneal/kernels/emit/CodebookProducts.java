@@ -8,7 +8,6 @@ import anneal.kernels.emit.Vec.Xmm;
 import anneal.kernels.emit.Vec.Ymm;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.List;
@@ -32,8 +31,7 @@ public final class CodebookProducts {
 
     /** Emits the product; the code lives as long as the arena. */
     public CodebookProducts(Level level, Arena arena) {
-        this.call = Linker.nativeLinker()
-                .downcallHandle(CodeBuffer.load(arena, code(level)), SIGNATURE, Linker.Option.critical(false));
+        this.call = CodeBuffer.function(arena, code(level), SIGNATURE);
     }
 
     /** Writes the 16 values as floats, which {@link #multiply} reads. */

@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
@@ -48,9 +47,9 @@ public final class CpuFeatures {
 
     /** Why emitted code cannot run here, before anything is asked of the processor; null if nothing is in the way. */
     private static String platform() {
-        String system = System.getProperty("os.name"), machine = System.getProperty("os.arch");
-        if (!system.equals("Linux") || !machine.equals("amd64")) {
-            return "there are no instructions for " + system + " on " + machine;
+        if (Platform.mine() == null) {
+            return "there are no instructions for " + System.getProperty("os.name") + " on "
+                    + System.getProperty("os.arch");
         }
         return CpuFeatures.class.getModule().isNativeAccessEnabled()
                 ? null
@@ -83,14 +82,11 @@ public final class CpuFeatures {
     private static CpuFeatures ask() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_INT, 5);
-            Linker.nativeLinker()
-                    .downcallHandle(CodeBuffer.load(arena, question()), FunctionDescriptor.ofVoid(ADDRESS))
+            CodeBuffer.longFunction(arena, question(), FunctionDescriptor.ofVoid(ADDRESS))
                     .invokeExact(out);
             return new CpuFeatures(out);
-        } catch (RuntimeException | Error e) {
-            throw e;
         } catch (Throwable e) {
-            throw new IllegalStateException(e);
+            throw CodeBuffer.failure(e);
         }
     }
 

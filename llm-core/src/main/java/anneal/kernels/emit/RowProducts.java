@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
@@ -94,11 +93,8 @@ public final class RowProducts {
     public RowProducts(Layout layout, boolean eightBits, Level level, Arena arena) {
         this.layout = layout;
         this.input = new RowInput(layout, eightBits);
-        Linker linker = Linker.nativeLinker();
-        Linker.Option leaf = Linker.Option.critical(false);
-        this.call = linker.downcallHandle(CodeBuffer.load(arena, new RowCode(input, level).bytes()), SIGNATURE, leaf);
-        this.prepare = linker.downcallHandle(
-                CodeBuffer.load(arena, input.code()), FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG), leaf);
+        this.call = CodeBuffer.function(arena, new RowCode(input, level).bytes(), SIGNATURE);
+        this.prepare = CodeBuffer.function(arena, input.code(), FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG));
     }
 
     /** Bytes that {@link #prepare} needs for x of k floats. */

@@ -9,7 +9,6 @@ import anneal.kernels.emit.Vec.Ymm;
 import anneal.kernels.emit.Vec.Zmm;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
@@ -109,9 +108,7 @@ public final class TileProduct {
         this.form = form;
         this.order = order;
         this.level = level;
-        // A call may take a millisecond, so it is no critical one: the JVM's safepoints need not wait for it.
-        this.call = Linker.nativeLinker()
-                .downcallHandle(CodeBuffer.load(arena, code(form, order, level)), FunctionDescriptor.ofVoid(ADDRESS));
+        this.call = CodeBuffer.longFunction(arena, code(form, order, level), FunctionDescriptor.ofVoid(ADDRESS));
         masks = arena.allocate(2 * WORD * cols(), 64);
         masks.asSlice(0, WORD * cols()).fill((byte) -1);
     }

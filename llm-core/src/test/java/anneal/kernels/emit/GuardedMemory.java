@@ -12,10 +12,10 @@ final class GuardedMemory {
     private static final long PAGE = 4096;
 
     private static final MethodHandle MMAP =
-            CodeBuffer.function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
+            LinuxX64.function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
     private static final MethodHandle MPROTECT =
-            CodeBuffer.function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle MUNMAP = CodeBuffer.function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+            LinuxX64.function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
+    private static final MethodHandle MUNMAP = LinuxX64.function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
 
     private GuardedMemory() {}
 
