@@ -1,23 +1,41 @@
 package anneal.kernels;
 
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import anneal.kernels.emit.Level;
+import org.junit.jupiter.api.Nested;
 
-import anneal.kernels.emit.CpuFeatures;
-import org.junit.jupiter.api.BeforeAll;
-
-/** {@link AttentionContract} for the emitted tier. */
-class EmittedAttentionTest extends AttentionContract {
-    private static Kernels emitted;
-
-    @BeforeAll
-    static void start() {
-        String obstacle = EmittedKernels.obstacle();
-        assumeTrue(obstacle == null, "no emitted code here: " + obstacle);
-        emitted = new EmittedKernels(new VectorKernels(), CpuFeatures.best());
+/** The contract at every level of the processor; levels that the machine does not have are skipped. */
+class EmittedAttentionTest {
+    @Nested
+    class Avx2 extends AtLevel {
+        Avx2() {
+            super(Level.AVX2);
+        }
     }
 
-    @Override
-    Kernels kernels() {
-        return emitted;
+    @Nested
+    class Avx512 extends AtLevel {
+        Avx512() {
+            super(Level.AVX512);
+        }
+    }
+
+    @Nested
+    class Avx512Bf16 extends AtLevel {
+        Avx512Bf16() {
+            super(Level.AVX512_BF16);
+        }
+    }
+
+    abstract static class AtLevel extends AttentionContract {
+        private final Kernels emitted;
+
+        AtLevel(Level level) {
+            emitted = Emitted.at(level);
+        }
+
+        @Override
+        Kernels kernels() {
+            return emitted;
+        }
     }
 }
