@@ -146,7 +146,7 @@ class TileProductTest {
             } else {
                 assertThat(y.get(JAVA_INT_UNALIGNED, at))
                         .as(what)
-                        .isEqualTo((int) sum[0] + (add ? old.get(JAVA_INT_UNALIGNED, at) : 0));
+                        .isEqualTo((int) (long) sum[0] + (add ? old.get(JAVA_INT_UNALIGNED, at) : 0));
             }
         }
 
