@@ -34,49 +34,58 @@ final class EmittedWidening {
      * whole blocks.
      */
     void rows(MemorySegment to, Matrix w, int row, int rows, int col, int count) {
-        if (count == w.cols() && w.bytes() < Integer.MAX_VALUE) {
-            numbers(to, w, row, 0, rows * count); // whole rows are stored one after the other
+        Format format = format(w);
+        if (format != null) {
+            formats.get(format).rows(to, stored(w, row, col), rowBytes(w), rows, count);
             return;
         }
         for (int i = 0; i < rows; i++) {
-            numbers(to.asSlice(FLOAT * i * count), w, row + i, col, count);
+            other(to.asSlice(FLOAT * i * count), w, row + i, col, count);
         }
     }
 
-    /** {@code count} numbers from [row, col] on, in the order in which they are stored. */
-    private void numbers(MemorySegment to, Matrix w, int row, int col, int count) {
-        long from = (long) row * w.cols() + col;
-        switch (w) {
-            case F16Matrix m -> formats.get(Format.F16).widen(to, m.data().asSlice(2 * from), count);
-            case BF16Matrix m -> formats.get(Format.BF16).widen(to, m.data().asSlice(2 * from), count);
-            case BlockMatrix m
-            when format(m) != null -> formats.get(format(m)).widen(to, m.data().asSlice(m.offset(row, col)), count);
-            case CodebookMatrix m ->
-                codebooks
-                        .computeIfAbsent(m.values(), v -> new CodebookWidening(v, level, Arena.global()))
-                        .widen(to, m.codes(), m.scales(), m.blockSize(), from, count);
-            default -> onHeap(to, w, row, col, count);
-        }
-    }
-
-    private static Format format(BlockMatrix m) {
-        return switch (m.format()) {
-            case Q4_0 -> Format.Q4_0;
-            case Q4_1 -> Format.Q4_1;
-            case Q8_0 -> Format.Q8_0;
-            case Q4_K -> Format.Q4_K;
-            case Q6_K -> Format.Q6_K;
-            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> null;
+    /** What is stored from [row, col] on. */
+    private static MemorySegment stored(Matrix w, int row, int col) {
+        return switch (w) {
+            case F16Matrix m -> m.data().asSlice(2 * ((long) row * m.cols() + col));
+            case BF16Matrix m -> m.data().asSlice(2 * ((long) row * m.cols() + col));
+            case BlockMatrix m -> m.data().asSlice(m.offset(row, col));
+            default -> throw new IllegalArgumentException(w + " has no rows of bytes");
         };
     }
 
-    private static void onHeap(MemorySegment to, Matrix w, int row, int col, int count) {
-        float[] floats = VectorScratch.mine().piece(w.cols());
-        for (int at = 0; at < count; row++, col = 0) {
-            int some = Math.min(count - at, w.cols() - col);
-            w.widen(row, col, some, floats, 0);
-            MemorySegment.copy(floats, 0, to, JAVA_FLOAT, FLOAT * at, some);
-            at += some;
+    private static long rowBytes(Matrix w) {
+        return w instanceof BlockMatrix m ? m.offset(1, 0) : 2L * w.cols();
+    }
+
+    private void other(MemorySegment to, Matrix w, int row, int col, int count) {
+        if (w instanceof CodebookMatrix m) {
+            long from = (long) row * w.cols() + col;
+            codebooks
+                    .computeIfAbsent(m.values(), v -> new CodebookWidening(v, level, Arena.global()))
+                    .widen(to, m.codes(), m.scales(), m.blockSize(), from, count);
+            return;
         }
+        float[] floats = VectorScratch.mine().piece(count);
+        w.widen(row, col, count, floats, 0);
+        MemorySegment.copy(floats, 0, to, JAVA_FLOAT, 0, count);
+    }
+
+    /** The format that there is code for; null if there is none. */
+    private static Format format(Matrix w) {
+        return switch (w) {
+            case F16Matrix m -> Format.F16;
+            case BF16Matrix m -> Format.BF16;
+            case BlockMatrix m ->
+                switch (m.format()) {
+                    case Q4_0 -> Format.Q4_0;
+                    case Q4_1 -> Format.Q4_1;
+                    case Q8_0 -> Format.Q8_0;
+                    case Q4_K -> Format.Q4_K;
+                    case Q6_K -> Format.Q6_K;
+                    case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> null;
+                };
+            default -> null;
+        };
     }
 }

@@ -49,7 +49,8 @@ public final class Widening {
         }
     }
 
-    private static final FunctionDescriptor SIGNATURE = FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG);
+    private static final FunctionDescriptor SIGNATURE =
+            FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
     private final Format format;
     private final MethodHandle call;
@@ -69,17 +70,33 @@ public final class Widening {
      * @throws IndexOutOfBoundsException if a segment is too short
      */
     public void widen(MemorySegment dst, MemorySegment src, int count) {
+        rows(dst, src, 0, 1, count);
+    }
+
+    /**
+     * dst[i, 0 .. count) = the first numbers of row i: a narrow piece of a matrix in one call.
+     *
+     * @param dst floats [rows, count]
+     * @param src the first block's bytes and what follows
+     * @param apart bytes from row to row of src
+     * @param count whole blocks of numbers
+     * @throws IndexOutOfBoundsException if a segment is too short
+     */
+    public void rows(MemorySegment dst, MemorySegment src, long apart, int rows, int count) {
         if (count % format.size != 0) {
             throw new IllegalArgumentException(
                     "emit: " + count + " numbers of " + format + " are no whole blocks of " + format.size);
         }
-        long blocks = count / format.size;
-        MemorySegment to = dst.asSlice(0, 4L * count), from = src.asSlice(0, blocks * format.bytes);
-        if (blocks == 0) {
+        long blocks = count / format.size, bytes = blocks * format.bytes;
+        if (rows > 1 && apart < bytes) {
+            throw new IllegalArgumentException("emit: rows of " + bytes + " bytes overlap when " + apart + " apart");
+        }
+        if (blocks == 0 || rows <= 0) {
             return;
         }
+        MemorySegment to = dst.asSlice(0, 4L * rows * count), from = src.asSlice(0, apart * (rows - 1) + bytes);
         try {
-            call.invokeExact(to, from, blocks);
+            call.invokeExact(to, from, blocks, (long) rows, apart - bytes);
         } catch (Throwable e) {
             throw CodeBuffer.failure(e);
         }

@@ -5,7 +5,8 @@ import anneal.kernels.emit.Widening.Format;
 import java.util.function.Consumer;
 
 /**
- * The code of {@link Widening}: functions (floats RDI, stored numbers RSI, blocks RDX) that go from block to block.
+ * The code of {@link Widening}: functions (floats RDI, stored numbers RSI, blocks of a row RDX, rows RCX, bytes from the end of a row
+ * to the next one R8) that go from block to block. R9 keeps the blocks of a row.
  *
  * <p>Codes are widened from bytes to 32 bits as they are loaded, shifted and masked there, converted, and scaled. Scales that
  * a block has several of are computed together and kept below RSP, in the red zone that is a leaf function's own, from where
@@ -54,6 +55,10 @@ final class WideningCode<V extends Vec> {
         constants.broadcast(v, offset, format == Format.Q6_K ? -32 : -8);
         constants.broadcast(v, upperTwo, 0x30);
         constants.broadcast(v, four, 15);
+        Label row = new Label();
+        a.mov(Gp.R9, Gp.RDX);
+        a.bind(row);
+        a.mov(Gp.RDX, Gp.R9);
         switch (format) {
             case F16, BF16 -> plain(format);
             case Q4_0, Q4_1, Q8_0, Q4_K, Q6_K -> {
@@ -66,6 +71,9 @@ final class WideningCode<V extends Vec> {
                 a.jnz(block);
             }
         }
+        a.add(Gp.RSI, Gp.R8);
+        a.sub(Gp.RCX, 1);
+        a.jnz(row);
         a.vzeroupper();
         a.ret();
         constants.end();

@@ -173,6 +173,34 @@ class WideningTest {
         }
     }
 
+    @ParameterizedTest
+    @MethodSource("functions")
+    void narrowPiecesOfManyRows(Format format, Level level) {
+        Widening widening = new Widening(format, level, arena);
+        for (int round = 0; round < 40; round++) {
+            int rows = random.nextInt(1, 7), count = format.size() * random.nextInt(1, 4);
+            int bytes = count / format.size() * format.bytes(), apart = bytes + format.bytes() * random.nextInt(3);
+            try (Arena arena = Arena.ofShared()) {
+                MemorySegment src = GuardedMemory.allocate(arena, (long) apart * (rows - 1) + bytes, round % 2 == 0);
+                MemorySegment dst = GuardedMemory.allocate(arena, 4L * rows * count, round % 2 == 0);
+                for (long i = 0; i < src.byteSize(); i++) {
+                    src.set(JAVA_BYTE, i, (byte) random.nextInt());
+                }
+                widening.rows(dst, src, apart, rows, count);
+                MemorySegment row = arena.allocate(4L * count);
+                for (int i = 0; i < rows; i++) {
+                    widening.widen(row, src.asSlice((long) apart * i), count);
+                    assertThat(dst.asSlice(4L * i * count, 4L * count).mismatch(row))
+                            .isEqualTo(-1);
+                }
+            }
+        }
+        MemorySegment enough = arena.allocate(4096);
+        assertThatThrownBy(() -> widening.rows(enough, enough, format.bytes() - 1, 2, format.size()))
+                .hasMessage(
+                        "emit: rows of " + format.bytes() + " bytes overlap when " + (format.bytes() - 1) + " apart");
+    }
+
     @Test
     void anyAlignmentIsFine() {
         MemorySegment src = arena.allocate(1 + 3 * 210).asSlice(1),
