@@ -120,7 +120,7 @@ final class EmittedInt8 {
         private void stripOfBytes(MemorySegment strip, int row, int rows, int from, int depth) {
             int words = VectorGemm.ceil(depth, inWord);
             MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
-            piece.fill((byte) 0);
+            piece.asSlice(0, WORD * words * rows).fill((byte) 0);
             for (int i = 0; i < rows; i++) {
                 MemorySegment.copy(w, (long) (row + i) * k + from, piece, WORD * words * i, depth);
             }

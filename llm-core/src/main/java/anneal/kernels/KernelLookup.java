@@ -2,14 +2,15 @@ package anneal.kernels;
 
 import com.sun.management.HotSpotDiagnosticMXBean;
 import java.lang.management.ManagementFactory;
-import java.util.EnumMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of emitted, vector,
- * blas, scalar. {@code -Danneal.cpu=avx2|avx512|avx512_bf16} keeps emitted code to a level of the processor. A tier that was named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
+ * blas, scalar. {@code -Danneal.cpu=avx2|avx512|avx512_bf16} keeps emitted code to a level of the processor. A tier that was
+ * named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
  */
 final class KernelLookup {
     private static final String PROPERTY = "anneal.kernels";
@@ -18,19 +19,21 @@ final class KernelLookup {
 
     /** Loaded at the first question; a failure is kept so that every caller gets its sentence. */
     private static final class Holder {
-        static final Map<Compute, Kernels> CHOSEN = new EnumMap<>(Compute.class);
+        static final Kernels TIER;
+        /** The tier in the precisions that were asked for: making one emits its code. */
+        static final Map<Compute, Kernels> CHOSEN = new ConcurrentHashMap<>();
+
         static final RuntimeException FAILURE;
 
         static {
+            Kernels tier = null;
             RuntimeException failure = null;
             try {
-                Kernels chosen = choose(System.getProperty(PROPERTY, ""));
-                for (Compute compute : Compute.values()) {
-                    CHOSEN.put(compute, chosen.in(compute));
-                }
+                tier = choose(System.getProperty(PROPERTY, ""));
             } catch (RuntimeException e) {
                 failure = e;
             }
+            TIER = tier;
             FAILURE = failure;
         }
     }
@@ -39,7 +42,7 @@ final class KernelLookup {
         if (Holder.FAILURE != null) {
             throw Holder.FAILURE;
         }
-        return Holder.CHOSEN.get(compute);
+        return Holder.CHOSEN.computeIfAbsent(compute, Holder.TIER::in);
     }
 
     /** The tier called {@code wanted}; the best one there is if that is empty. */

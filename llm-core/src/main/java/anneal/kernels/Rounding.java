@@ -14,9 +14,8 @@ final class Rounding {
     /** The nearest bfloat16, ties to even; NaN stays NaN, what rounds above the largest value becomes infinite. */
     static float bfloat(float x) {
         int bits = Float.floatToRawIntBits(x);
-        // The upper half goes up where the lower one is above one half, or is one half and the upper one is odd. A NaN
-        // must not
-        // be counted up: its upper half is made a quiet NaN.
+        // The upper half goes up where the lower one is above one half, or is one half and the upper one is odd.
+        // A NaN must not be counted up: its upper half is made a quiet NaN.
         int rounded = Float.isNaN(x) ? bits | 0x400000 : bits + 0x7FFF + (bits >>> 16 & 1);
         return Float.intBitsToFloat(rounded & 0xFFFF0000);
     }

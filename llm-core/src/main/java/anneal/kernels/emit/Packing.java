@@ -12,7 +12,7 @@ import java.lang.invoke.MethodHandle;
  * Brings the operands of an emitted matrix product into panels: the order, and the form of each number, that it reads.
  *
  * <p>A panel holds words of four bytes. The left operand is rows of words. The right operand is strips: for each depth
- * {@link #columns} words side by side, columns past the end are 0.
+ * {@link TileProduct#cols} words side by side, columns past the end are 0.
  */
 public final class Packing {
     /** What a word of a panel is. */
@@ -58,17 +58,12 @@ public final class Packing {
     /** Emits the functions of a form for a level of the processor; the code lives as long as the arena. */
     public Packing(Level level, Form form, Arena arena) {
         this.form = form;
-        this.columns = columns(level);
+        this.columns = TileProduct.cols(level);
         this.stripOfRows = CodeBuffer.function(arena, PackingCode.stripOfRows(level, form), SIGNATURE);
         this.stripsOfColumns = CodeBuffer.function(arena, PackingCode.stripsOfColumns(level, form), SIGNATURE);
         this.rows = CodeBuffer.function(arena, PackingCode.rows(level, form), SIGNATURE);
         this.panel = TileProduct.rows(level);
         this.panelsOfColumns = CodeBuffer.function(arena, PanelCode.panelsOfColumns(level, form), SIGNATURE);
-    }
-
-    /** Columns of a strip: two vectors of the level. */
-    public static int columns(Level level) {
-        return 2 * level.lanes();
     }
 
     /**
@@ -77,7 +72,7 @@ public final class Packing {
      * @param dst words [words(depth), columns]
      * @param src floats [rows, depth]
      * @param apart floats from row to row of src
-     * @param rows at most {@link #columns}
+     * @param rows at most {@link TileProduct#cols}
      * @throws IndexOutOfBoundsException if a segment is too short
      */
     public void stripOfRows(MemorySegment dst, MemorySegment src, long apart, int rows, int depth) {

@@ -36,7 +36,7 @@ final class PackingCode {
     private PackingCode(Level level, Form form) {
         this.level = level;
         this.form = form;
-        this.columns = Packing.columns(level);
+        this.columns = TileProduct.cols(level);
         this.rounding = new Rounding(a, level);
     }
 

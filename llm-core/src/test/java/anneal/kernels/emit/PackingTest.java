@@ -53,7 +53,7 @@ class PackingTest {
     @MethodSource("functions")
     void rowsBecomeColumns(Level level, Form form) {
         Packing packing = new Packing(level, form, arena);
-        int columns = Packing.columns(level);
+        int columns = TileProduct.cols(level);
         for (int round = 0; round < 200; round++) {
             int rows = round % (columns + 1), depth = random.nextInt(1, 50), apart = depth + random.nextInt(3) * 7;
             try (Arena arena = Arena.ofShared()) {
@@ -75,7 +75,7 @@ class PackingTest {
     @MethodSource("functions")
     void columnsStayColumns(Level level, Form form) {
         Packing packing = new Packing(level, form, arena);
-        int columns = Packing.columns(level);
+        int columns = TileProduct.cols(level);
         for (int round = 0; round < 200; round++) {
             int cols = 1 + round % (3 * columns), depth = random.nextInt(1, 20), apart = cols + random.nextInt(3) * 5;
             int words = form.words(depth), strips = (cols + columns - 1) / columns;
