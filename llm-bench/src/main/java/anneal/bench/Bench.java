@@ -55,6 +55,12 @@ public final class Bench {
                 throw new IllegalArgumentException(
                         "bench: unknown case " + name + ", there are " + String.join(", ", CASES));
             }
+            if (options.compute() != Compute.F32 && name.equals("tokenize")) {
+                throw new IllegalArgumentException("bench: tokenize multiplies nothing, so it has no --compute");
+            }
+            if (options.compute() == Compute.BF16 && name.equals("gemm-int8")) {
+                throw new IllegalArgumentException("bench: gemm-int8 multiplies integers, so it has no --compute bf16");
+            }
             if (options.compute() == Compute.INT8 && !INT8_CASES.contains(name)) {
                 throw new IllegalArgumentException("bench: int8 is for using block-quantised matrices: it goes with "
                         + String.join(", ", INT8_CASES) + ", not with " + name);

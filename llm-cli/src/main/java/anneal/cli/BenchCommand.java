@@ -50,7 +50,7 @@ final class BenchCommand implements Callable<Integer> {
             paramLabel = "NAME",
             description =
                     "Precision of products and attention: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}); int8 for"
-                            + " smollm-prefill and smollm-decode only.")
+                            + " gemm-int8, smollm-prefill and smollm-decode only.")
     ComputeName compute = ComputeName.f32;
 
     @Option(
@@ -72,6 +72,9 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (jmh && compute != ComputeName.f32) {
+            throw new IllegalArgumentException("bench: --compute does not go with --jmh: JMH's benchmarks are f32");
+        }
         if (jmh) {
             Bench.jmh(cases);
             return 0;

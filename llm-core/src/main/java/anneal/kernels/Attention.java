@@ -7,6 +7,9 @@ package anneal.kernels;
  * G: query head h reads key head h / (H / G), without a copy. Query i stands at absolute position i + Tk - Tq (bottom-right
  * alignment), so a cache that holds earlier keys needs no mask of its own.
  *
+ * <p>What a mask hides has weight 0, in whole tiles, so a value that is NaN or infinite may show in queries of its tile that do
+ * not see it.
+ *
  * @param batch B
  * @param queryLen Tq
  * @param keyLen Tk

@@ -3,7 +3,6 @@ package anneal.kernels;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
@@ -17,36 +16,46 @@ import jdk.incubator.vector.VectorSpecies;
 final class AttentionDecode {
     private static final VectorSpecies<Float> F = VectorMath.F;
     private static final int L = VectorMath.L;
-    private static final ByteOrder NATIVE = ByteOrder.nativeOrder();
 
-    /** Keys of a task. */
-    private static final int PART = 256;
+    /** Fewest and most keys of a task, and tasks of a head with many; by the keys alone, so that sums keep their order. */
+    private static final int LEAST = 64, MOST = 256, PARTS = 16;
 
-    private final MemorySegment q, k, v;
+    /** The products of one query head with some keys and values; queries, keys and values begin at these floats. */
+    interface Products {
+        /** scores_j = q k_j of n keys; there is room for {@link #SPARE} more. */
+        void dots(float[] scores, long query, long keys, int n);
+
+        /** out, from {@code to} on, = sum of weights_j v_j of n values. */
+        void weigh(float[] out, int to, float[] weights, long values, int n);
+    }
+
+    /** Scores that may be written behind the last one. */
+    static final int SPARE = Math.max(L, 4);
+
+    private final Products products;
     private final Attention s;
-    private final int dim, group, parts, begin;
+    private final int dim, group, part, parts, begin;
     private final boolean plain;
     private final float[] out, max, sum;
 
-    private AttentionDecode(MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
-        this.q = q;
-        this.k = k;
-        this.v = v;
+    private AttentionDecode(Products products, Attention s) {
+        this.products = products;
         this.s = s;
         dim = s.headDim();
         group = s.heads() / s.kvHeads();
         begin = s.window() > 0 ? Math.max(0, s.keyLen() - s.window()) : 0;
         plain = s.softcap() == 0 && s.slopes() == null && s.querySegments() == null;
-        parts = Math.max(1, TiledAttention.ceil(s.keyLen() - begin, PART));
+        int keys = s.keyLen() - begin;
+        part = Math.clamp(VectorGemm.roundUp(TiledAttention.ceil(keys, PARTS), L), LEAST, MOST);
+        parts = Math.max(1, TiledAttention.ceil(keys, part));
         int all = s.batch() * s.heads() * parts;
         out = new float[all * dim];
         max = new float[all];
         sum = new float[all];
     }
 
-    static void run(
-            MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
-        AttentionDecode d = new AttentionDecode(q, k, v, s);
+    static void run(MemorySegment o, MemorySegment lse, Products products, Attention s) {
+        AttentionDecode d = new AttentionDecode(products, s);
         Parallel.run(s.batch() * s.kvHeads() * d.parts, d::part);
         for (int head = 0; head < s.batch() * s.heads(); head++) {
             d.merge(o, lse, head);
@@ -55,17 +64,18 @@ final class AttentionDecode {
 
     /** Softmax and weighted sum over the keys of one part, for the query heads of one key head. */
     private void part(int task) {
-        int part = task % parts, b = task / parts / s.kvHeads(), g = task / parts % s.kvHeads();
-        int from = begin + part * PART, n = Math.min(from + PART, s.keyLen()) - from;
-        long at = (((long) b * s.capacity() + from) * s.kvHeads() + g) * dim, stride = (long) s.kvHeads() * dim;
-        float[] query = new float[dim], scores = new float[PART + Math.max(L, 4)];
+        int p = task % parts, b = task / parts / s.kvHeads(), g = task / parts % s.kvHeads();
+        int from = begin + p * part, n = Math.min(from + part, s.keyLen()) - from;
+        long keys = (((long) b * s.capacity() + from) * s.kvHeads() + g) * dim;
+        float[] scores = new float[part + SPARE];
         for (int h = g * group; h < (g + 1) * group; h++) {
-            MemorySegment.copy(q, JAVA_FLOAT_UNALIGNED, 4L * (b * s.heads() + h) * dim, query, 0, dim);
-            int slot = (b * s.heads() + h) * parts + part;
-            dots(query, k, at, stride, dim, n, s.scale(), scores);
+            int slot = (b * s.heads() + h) * parts + p;
+            if (n > 0) {
+                products.dots(scores, ((long) b * s.heads() + h) * dim, keys, n);
+            }
             float top = Float.NEGATIVE_INFINITY;
             for (int j = 0; j < n; j++) {
-                scores[j] = plain ? scores[j] * VectorMath.LOG2E : score(scores[j], b, h, from + j);
+                scores[j] = score(s.scale() * scores[j], b, h, from + j);
                 top = scores[j] > top ? scores[j] : top;
             }
             Arrays.fill(scores, n, scores.length, Float.NEGATIVE_INFINITY);
@@ -76,7 +86,7 @@ final class AttentionDecode {
             }
             sum[slot] = exponentials(scores, n, top);
             dropOut(scores, n, b, h, from);
-            weighted(scores, n, at, stride, slot * dim);
+            products.weigh(out, slot * dim, scores, keys, n);
         }
     }
 
@@ -92,6 +102,9 @@ final class AttentionDecode {
 
     /** Cap, bias and masks of one score, in units of ln 2. */
     private float score(float x, int b, int h, int j) {
+        if (plain) {
+            return x * VectorMath.LOG2E;
+        }
         if (s.softcap() > 0) {
             x = (float) (s.softcap() * Math.tanh(x / s.softcap()));
         }
@@ -99,45 +112,6 @@ final class AttentionDecode {
             x += s.slopes()[h] * (j - (s.keyLen() - 1));
         }
         return s.querySegments() == null || s.sees(b, 0, j) ? x * VectorMath.LOG2E : Float.NEGATIVE_INFINITY;
-    }
-
-    /** scores_j = scale q k_j. Four keys at a time, so that one waits for its sums while the others multiply. */
-    private static void dots(
-            float[] q, MemorySegment k, long at, long stride, int dim, int n, float scale, float[] scores) {
-        int j = 0;
-        for (; j <= n - 4; j += 4) {
-            dots4(q, k, at + j * stride, stride, dim, scale, scores, j);
-        }
-        for (; j < n; j++) {
-            // The last ones as if there were four: the sums are the same for a key wherever it stands.
-            dots4(q, k, at + j * stride, 0, dim, scale, scores, j);
-        }
-    }
-
-    /** Scores of four keys; {@code scores} has room for them behind the last key. */
-    private static void dots4(
-            float[] q, MemorySegment k, long at, long stride, int dim, float scale, float[] scores, int j) {
-        FloatVector s0 = FloatVector.zero(F), s1 = s0, s2 = s0, s3 = s0;
-        long at1 = at + stride, at2 = at1 + stride, at3 = at2 + stride;
-        int c = 0;
-        for (; c <= dim - L; c += L) {
-            FloatVector x = FloatVector.fromArray(F, q, c);
-            s0 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at + c), NATIVE), s0);
-            s1 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at1 + c), NATIVE), s1);
-            s2 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at2 + c), NATIVE), s2);
-            s3 = x.fma(FloatVector.fromMemorySegment(F, k, 4 * (at3 + c), NATIVE), s3);
-        }
-        float d0 = VectorMath.sum(s0), d1 = VectorMath.sum(s1), d2 = VectorMath.sum(s2), d3 = VectorMath.sum(s3);
-        for (; c < dim; c++) {
-            d0 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at + c), d0);
-            d1 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at1 + c), d1);
-            d2 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at2 + c), d2);
-            d3 = Math.fma(q[c], k.getAtIndex(JAVA_FLOAT_UNALIGNED, at3 + c), d3);
-        }
-        scores[j] = scale * d0;
-        scores[j + 1] = scale * d1;
-        scores[j + 2] = scale * d2;
-        scores[j + 3] = scale * d3;
     }
 
     /** scores = 2^(scores - top), up to whole vectors; returns their sum. */
@@ -156,49 +130,6 @@ final class AttentionDecode {
             long index = ((long) b * s.heads() + h) * s.keyLen() + from + j;
             scores[j] = Noise.keeps(s.seed(), index, s.dropout()) ? scores[j] / (1 - s.dropout()) : 0;
         }
-    }
-
-    /** out = sum of weight_j v_j. */
-    private void weighted(float[] weights, int n, long at, long stride, int to) {
-        int c = 0;
-        for (; c <= dim - 4 * L; c += 4 * L) {
-            weighted4(weights, n, v, at + c, stride, out, to + c);
-        }
-        for (; c <= dim - L; c += L) {
-            weighted1(weights, n, v, at + c, stride, out, to + c);
-        }
-        for (; c < dim; c++) {
-            float sum = 0;
-            for (int j = 0; j < n; j++) {
-                sum = Math.fma(weights[j], v.getAtIndex(JAVA_FLOAT_UNALIGNED, at + j * stride + c), sum);
-            }
-            out[to + c] = sum;
-        }
-    }
-
-    private static void weighted4(float[] w, int n, MemorySegment v, long at, long stride, float[] out, int to) {
-        FloatVector s0 = FloatVector.zero(F), s1 = s0, s2 = s0, s3 = s0;
-        for (int j = 0; j < n; j++) {
-            FloatVector x = FloatVector.broadcast(F, w[j]);
-            long row = 4 * (at + j * stride);
-            s0 = x.fma(FloatVector.fromMemorySegment(F, v, row, NATIVE), s0);
-            s1 = x.fma(FloatVector.fromMemorySegment(F, v, row + 4L * L, NATIVE), s1);
-            s2 = x.fma(FloatVector.fromMemorySegment(F, v, row + 8L * L, NATIVE), s2);
-            s3 = x.fma(FloatVector.fromMemorySegment(F, v, row + 12L * L, NATIVE), s3);
-        }
-        s0.intoArray(out, to);
-        s1.intoArray(out, to + L);
-        s2.intoArray(out, to + 2 * L);
-        s3.intoArray(out, to + 3 * L);
-    }
-
-    private static void weighted1(float[] w, int n, MemorySegment v, long at, long stride, float[] out, int to) {
-        FloatVector sum = FloatVector.zero(F);
-        for (int j = 0; j < n; j++) {
-            FloatVector x = FloatVector.fromMemorySegment(F, v, 4 * (at + j * stride), NATIVE);
-            sum = x.fma(FloatVector.broadcast(F, w[j]), sum);
-        }
-        sum.intoArray(out, to);
     }
 
     /** Brings the parts of one head to their common maximum, adds and divides. */

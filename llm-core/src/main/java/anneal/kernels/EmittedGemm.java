@@ -44,7 +44,13 @@ final class EmittedGemm {
 
     /** y[m, N] = x wT + u vT (+ y). */
     void matmulTPlus(MemorySegment y, MemorySegment x, Matrix w, MemorySegment u, Matrix v, int m, boolean add) {
-        rows.run(new EmittedBlocks.Result(y, m, w.rows(), 1, add), new Floats(x, w), new Floats(u, v));
+        EmittedBlocks.Pair second = new Floats(u, v);
+        if (second.depthUnit() > 1) { // its blocks need not begin where the joined depth is cut
+            matmulT(y, x, w, m, 1, add);
+            matmulT(y, u, v, m, 1, true);
+        } else {
+            rows.run(new EmittedBlocks.Result(y, m, w.rows(), 1, add), new Floats(x, w), second);
+        }
     }
 
     /** y[n, k] = alpha aT b (+ y), a [m, n], b [m, k]. */

@@ -36,7 +36,7 @@ final class EmittedInt8 {
         inWord = bytes ? 4 : 2;
         tileCols = TileProduct.cols(level);
         left = new BytePacking(bytes ? BytePacking.Form.OFFSET_BYTES : BytePacking.Form.SHORTS, arena);
-        right = new BytePacking(BytePacking.Form.SHORTS, arena);
+        right = bytes ? null : new BytePacking(BytePacking.Form.SHORTS, arena);
         packing = new Packing(level, Packing.Form.F32, arena);
         tiles = new TileProduct(bytes ? Form.BYTES : Form.SHORT_PAIRS, Order.ROWS, level, arena);
         blocks = new EmittedBlocks(tiles);

@@ -4,6 +4,7 @@ import anneal.kernels.emit.AttentionTiles;
 import anneal.kernels.emit.CpuFeatures;
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.Packing;
+import anneal.kernels.emit.QueryProducts;
 import anneal.kernels.emit.TileProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -16,7 +17,7 @@ import java.util.stream.Stream;
  * Machine code that Java writes, where it is faster than what the compiler makes of the Vector API; the rest from that tier.
  *
  * <p>That is the matrix product, in f32, with operands of bf16, and of bytes, the product of a stored matrix with a few rows,
- * which is what decoding does, and attention of more than one query. See docs/emitted-kernels.md.
+ * which is what decoding does, and attention. See docs/emitted-kernels.md.
  */
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
@@ -29,19 +30,36 @@ public final class EmittedKernels extends ForwardingKernels {
     /** By head size; code is made when the size is first met. */
     private final Map<Integer, AttentionTiles> tiles = new ConcurrentHashMap<>();
 
+    private final Map<Integer, QueryProducts> queries = new ConcurrentHashMap<>();
+
+    /** This tier in other precisions, made when first asked for; empty but in F32's. */
+    private final Map<Compute, Kernels> others = new ConcurrentHashMap<>();
+
     /** Code for a level of the processor, which it must have; what is not emitted comes from {@code rest}. */
     EmittedKernels(Kernels rest, Level level) {
-        this(rest, level, Compute.F32, new EmittedInt8(level), new EmittedWidening(level));
+        this(
+                rest,
+                level,
+                Compute.F32,
+                new EmittedInt8(level),
+                new EmittedWidening(level),
+                new EmittedRows(level, false));
     }
 
-    private EmittedKernels(Kernels rest, Level level, Compute compute, EmittedInt8 integers, EmittedWidening widening) {
+    private EmittedKernels(
+            Kernels rest,
+            Level level,
+            Compute compute,
+            EmittedInt8 integers,
+            EmittedWidening widening,
+            EmittedRows rows) {
         super(rest);
         this.level = level;
         this.compute = compute;
         this.widening = widening;
         gemm = new EmittedGemm(level, form(level, compute), widening);
         this.integers = integers;
-        rows = new EmittedRows(level, compute == Compute.INT8);
+        this.rows = rows;
     }
 
     /** What becomes of the numbers of a product of many rows. */
@@ -59,9 +77,12 @@ public final class EmittedKernels extends ForwardingKernels {
         if (other == compute) {
             return this;
         }
-        return compute == Compute.F32
-                ? new EmittedKernels(new RoundedKernels(this, other), level, other, integers, widening)
-                : rest().in(other);
+        return compute == Compute.F32 ? others.computeIfAbsent(other, this::inRounded) : rest().in(other);
+    }
+
+    private Kernels inRounded(Compute other) {
+        EmittedRows few = other == Compute.INT8 ? new EmittedRows(level, true) : rows;
+        return new EmittedKernels(new RoundedKernels(this, other), level, other, integers, widening, few);
     }
 
     /** Why this tier cannot be had, in words for a log line; null if it can. */
@@ -160,8 +181,11 @@ public final class EmittedKernels extends ForwardingKernels {
     @Override
     public void attention(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
-        if (compute != Compute.F32 || s.queryLen() == 1) {
+        boolean single = s.queryLen() == 1;
+        if (compute != Compute.F32 || single && s.headDim() % QueryProducts.UNIT != 0) {
             rest().attention(o, lse, q, k, v, s);
+        } else if (single) {
+            AttentionDecode.run(o, lse, new EmittedQuery(queries(s.headDim()), q, k, v, s), s);
         } else {
             EmittedAttention.forward(tiles(s.headDim()), o, lse, q, k, v, s);
         }
@@ -174,6 +198,10 @@ public final class EmittedKernels extends ForwardingKernels {
         } else {
             EmittedAttentionGrad.run(tiles(s.headDim()), g, s);
         }
+    }
+
+    private QueryProducts queries(int dim) {
+        return queries.computeIfAbsent(dim, d -> new QueryProducts(d, Arena.global()));
     }
 
     private AttentionTiles tiles(int dim) {

@@ -58,6 +58,11 @@ final class KernelLookup {
                 throw new IllegalArgumentException(
                         "-D" + PROPERTY + "=" + wanted + ": the tiers are emitted, vector, blas and scalar");
         };
+        String cpu = System.getProperty("anneal.cpu", "");
+        if (!cpu.isEmpty() && !(kernels instanceof EmittedKernels)) {
+            throw new IllegalArgumentException("-Danneal.cpu=" + cpu + " is for the emitted tier, and this is "
+                    + kernels.name() + ": leave one of the two out");
+        }
         String reason = wanted.isEmpty() ? "the best this machine has" : "-D" + PROPERTY + " names it";
         String code = kernels instanceof EmittedKernels e ? " (" + e.level().text() + ")" : "";
         log.info("Kernels: {} tier{}, {}", kernels.name(), code, reason);

@@ -53,7 +53,7 @@ final class VectorAttention implements TiledAttention.Tiles {
     static void forward(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
         if (s.queryLen() == 1) {
-            AttentionDecode.run(o, lse, q, k, v, s);
+            AttentionDecode.run(o, lse, new VectorQuery(q, k, v, s), s);
         } else {
             TiledAttention.run(s, panels -> new VectorAttention(o, lse, q, k, v, s, panels));
         }

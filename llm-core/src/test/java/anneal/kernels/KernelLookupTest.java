@@ -40,7 +40,9 @@ class KernelLookupTest {
     @Test
     void emittedCodeNeedsNativeAccess() throws Exception {
         assertThat(start(entry -> true, false, MODULE, "--illegal-native-access=deny"))
-                .contains("tier=vector");
+                .contains("tier=vector")
+                .contains("Kernels: no emitted machine code: native access is off: start java with"
+                        + " --enable-native-access=ALL-UNNAMED");
         assertThat(start(entry -> true, false, MODULE, "-Danneal.kernels=emitted", "--illegal-native-access=deny"))
                 .contains("error=-Danneal.kernels=emitted cannot be had: ");
     }
@@ -51,6 +53,9 @@ class KernelLookupTest {
         assertThat(start(true, MODULE, "-Danneal.cpu=avx2")).contains("tier=emitted");
         assertThat(start(true, MODULE, "-Danneal.cpu=mmx"))
                 .contains("error=-Danneal.cpu=mmx: the levels are avx2, avx512, avx512_bf16");
+        assertThat(start(true, MODULE, "-Danneal.cpu=avx2", "-Danneal.kernels=vector"))
+                .contains(
+                        "error=-Danneal.cpu=avx2 is for the emitted tier, and this is vector: leave one of the two out");
         if (CpuFeatures.obstacle(Level.AVX512_BF16) != null) {
             assertThat(start(true, MODULE, "-Danneal.cpu=avx512_bf16"))
                     .contains(

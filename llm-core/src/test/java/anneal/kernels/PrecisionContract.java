@@ -1,6 +1,7 @@
 package anneal.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -46,6 +47,37 @@ abstract class PrecisionContract {
         // A NaN whose payload is in the lower half only must not become an infinity.
         assertThat(Operands.round(kernels(), new float[] {Float.intBitsToFloat(0x7F800001)}, Compute.BF16))
                 .containsExactly(Float.NaN);
+    }
+
+    /** What is no number goes its way through products of bfloat16; subnormal operands may count as 0. */
+    @Test
+    void oddNumbersInBfloatProducts() {
+        int m = 23, n = 37, k = 41;
+        float[] odd = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.MIN_VALUE, -1e-40f, 0};
+        Random random = new Random(12);
+        try (Buffers buffers = new Buffers()) {
+            MemorySegment x = buffers.normal(random, (long) m * k, 1), w = buffers.normal(random, (long) n * k, 1);
+            for (int i = 0; i < 12; i++) {
+                x.setAtIndex(JAVA_FLOAT, random.nextInt(m * k), odd[i % odd.length]);
+            }
+            MemorySegment y = buffers.filled((long) m * n, 0);
+            kernels().in(Compute.BF16).matmulT(y, x, new F32Matrix(w, n, k), m, 1, false);
+            buffers.assertGuards();
+            float[] a = Operands.bfloats(Buffers.floats(x)), b = Operands.bfloats(Buffers.floats(w));
+            for (int i = 0; i < m * n; i++) {
+                double sum = 0, size = 0;
+                for (int c = 0; c < k; c++) {
+                    double product = (double) a[i / n * k + c] * b[i % n * k + c];
+                    sum += product;
+                    size += Math.abs(product);
+                }
+                float got = y.getAtIndex(JAVA_FLOAT, i);
+                boolean same = Double.isFinite(sum)
+                        ? Math.abs(got - sum) <= 1e-6 * size
+                        : got == sum || sum != sum && got != got;
+                assertThat(same).as("%d: %s, expected %s", i, got, sum).isTrue();
+            }
+        }
     }
 
     @Test

@@ -227,11 +227,12 @@ class DecoderGradientTest {
         Decoder model = new Decoder(config, Init.usual(config).weights(config, 1, own));
         Tensor hidden;
         try (Memory.Scope step = Memory.scope()) {
-            hidden = model.hidden(Tokens.of(1, 2, 3), null);
+            hidden = model.hidden(Tokens.of(1, 2, 3, 4, 5, 6, 7, 8, 9), null);
         }
         assertThat(Boolean.getBoolean("anneal.memory.check")).isTrue();
         assertThatThrownBy(() -> hidden.get(0)).isInstanceOf(IllegalStateException.class);
         own.close();
-        assertThatThrownBy(() -> model.hidden(Tokens.of(1, 2, 3), null)).isInstanceOf(IllegalStateException.class);
+        assertThatThrownBy(() -> model.hidden(Tokens.of(1, 2, 3, 4, 5, 6, 7, 8, 9), null))
+                .isInstanceOf(IllegalStateException.class);
     }
 }

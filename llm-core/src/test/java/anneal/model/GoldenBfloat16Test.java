@@ -83,7 +83,7 @@ class GoldenBfloat16Test {
 
     @AfterAll
     static void somethingWasRounded() {
-        assertThat(WORST[0]).as("bfloat16 is not f32").isGreaterThan(0.05);
+        assertThat(CASES[0] == 0 || WORST[0] > 0.05).as("bfloat16 is not f32").isTrue();
         Golden.report("models bf16 logits, part", CASES[0], WORST[0]);
         Golden.report("models bf16 gradients, part", CASES[1], WORST[1]);
         Golden.report("models bf16 ten losses, part", CASES[2], WORST[2]);

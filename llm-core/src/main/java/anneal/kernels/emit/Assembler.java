@@ -113,16 +113,6 @@ final class Assembler {
         registers(by.number(), to.number());
     }
 
-    /** Shifts right without sign. */
-    void shr(Gp to, int by) {
-        rex(1, 0, 0, to.number());
-        put(by == 1 ? 0xD1 : 0xC1);
-        registers(5, to.number());
-        if (by != 1) {
-            put(by);
-        }
-    }
-
     void and(Gp to, int by) {
         arithmetic(4, to, by);
     }
@@ -145,12 +135,6 @@ final class Assembler {
         rex(1, b.number(), 0, a.number());
         put(0x85);
         registers(b.number(), a.number());
-    }
-
-    void xor32(Gp to, Gp with) {
-        rex(0, with.number(), 0, to.number());
-        put(0x31);
-        registers(with.number(), to.number());
     }
 
     private void arithmetic(int operation, Gp to, int by) {

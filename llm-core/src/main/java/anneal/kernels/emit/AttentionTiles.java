@@ -217,6 +217,9 @@ public final class AttentionTiles {
         if (rows < 1 || rows > WIDTH) {
             throw new IllegalArgumentException("emit: a panel has 1 to 64 rows, not " + rows);
         }
+        if (stride < 0) {
+            throw new IllegalArgumentException("emit: rows " + stride + " bytes apart");
+        }
         sized(s, stride * (rows - 1) + 4L * dim);
     }
 
@@ -235,11 +238,24 @@ public final class AttentionTiles {
     }
 
     private MemorySegment groups(MemorySegment s) {
-        return sized(s, RANGE_BYTES * groupEnds.length);
+        return checked(s, groupEnds.length, rows);
     }
 
     private MemorySegment ranges(MemorySegment s) {
-        return sized(s, RANGE_BYTES * (WIDTH / rows));
+        return checked(s, WIDTH / rows, 1);
+    }
+
+    /** Ranges that stay in the tile and begin and end at multiples of {@code unit}: the code does not look again. */
+    private static MemorySegment checked(MemorySegment s, int n, int unit) {
+        sized(s, RANGE_BYTES * n);
+        for (int i = 0; i < n; i++) {
+            long from = s.getAtIndex(JAVA_LONG, 2L * i), to = s.getAtIndex(JAVA_LONG, 2L * i + 1);
+            if (from < 0 || from > to || to > WIDTH || from % unit != 0 || to % unit != 0) {
+                throw new IllegalArgumentException("emit: range " + i + ", [" + from + ", " + to + "), is none of 0 to "
+                        + WIDTH + " in steps of " + unit);
+            }
+        }
+        return s;
     }
 
     private static void call(

@@ -51,6 +51,9 @@ public final class BytePacking {
      * @throws IndexOutOfBoundsException if a segment is too short
      */
     public void row(MemorySegment dst, MemorySegment src, int count, int padded) {
+        if (count < 0 || padded < count) {
+            throw new IllegalArgumentException("emit: " + count + " bytes do not become " + padded + " numbers");
+        }
         MemorySegment to = dst.asSlice(0, (long) form.bytes * padded), from = src.asSlice(0, count);
         int whole = count / STEP * STEP;
         if (whole > 0) {

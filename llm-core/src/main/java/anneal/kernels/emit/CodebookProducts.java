@@ -78,7 +78,7 @@ public final class CodebookProducts {
                     w.scales.asSlice(0, FLOAT * ((long) rows * k / w.block)),
                     (long) w.block / STEP);
         } catch (Throwable e) {
-            throw RowProducts.unchecked(e);
+            throw CodeBuffer.failure(e);
         }
     }
 
@@ -88,7 +88,7 @@ public final class CodebookProducts {
      * <pre>
      * RDI  codes     RDX  scales     both only ever grow, since rows follow each other
      * R10  x         RAX  blocks left in the row          R11  steps left in the block
-     * ymm0   eight values, chosen from ymm1 and ymm2
+     * ymm0 .. ymm2   eight values are looked up
      * ymm4 .. ymm7   sums of the block      ymm8  sum of the row
      * ymm12, ymm13   the table              ymm15  where in 32 bits the eight codes begin
      * </pre>
@@ -99,7 +99,7 @@ public final class CodebookProducts {
         Vectors<Xmm> x = a.xmm();
         Label row = new Label(), block = new Label(), step = new Label();
         Constants constants = new Constants(a);
-        constants.lanes(y.reg(15), 4, 0, 12, 8, 20, 16, 28, 24); // the upper four bits of a byte come first
+        constants.lanes(y.reg(15), CodebookWidening.SHIFTS);
         y.vmovups(y.reg(12), Mem.at(Gp.RDX));
         y.vmovups(y.reg(13), Mem.at(Gp.RDX, 32));
         a.mov(Gp.RDX, Mem.at(Gp.RSP, 8));
@@ -114,8 +114,8 @@ public final class CodebookProducts {
         }
         a.bind(step);
         for (int i = 0; i < 4; i++) {
-            values(level, y, Mem.at(Gp.RDI, 4 * i));
-            y.vfmadd231ps(y.reg(4 + i), y.reg(0), Mem.at(Gp.R10, 32 * i));
+            Ymm values = CodebookWidening.lookup(y, level, Mem.at(Gp.RDI, 4 * i), y.reg(15));
+            y.vfmadd231ps(y.reg(4 + i), values, Mem.at(Gp.R10, 32 * i));
         }
         a.add(Gp.RDI, STEP / 2);
         a.add(Gp.R10, FLOAT * STEP);
@@ -141,20 +141,5 @@ public final class CodebookProducts {
         a.ret();
         constants.end();
         return a.bytes();
-    }
-
-    /** ymm0 = the values of the eight codes in four bytes. What stands above a code's bits is not looked at. */
-    private static void values(Level level, Vectors<Ymm> y, Mem codes) {
-        y.vpbroadcastd(y.reg(0), codes);
-        y.vpsrlvd(y.reg(0), y.reg(0), y.reg(15));
-        if (level.has(Level.AVX512)) {
-            y.vpermi2ps(y.reg(0), y.reg(12), y.reg(13));
-            return;
-        }
-        // a register is a table of eight: look in both halves, and let the code's fourth bit choose
-        y.vpermps(y.reg(1), y.reg(0), y.reg(12));
-        y.vpermps(y.reg(2), y.reg(0), y.reg(13));
-        y.vpslld(y.reg(0), y.reg(0), 28);
-        y.vblendvps(y.reg(0), y.reg(1), y.reg(2), y.reg(0));
     }
 }

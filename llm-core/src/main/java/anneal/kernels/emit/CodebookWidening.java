@@ -18,6 +18,9 @@ public final class CodebookWidening {
     /** Numbers that are widened together. */
     public static final int GROUP = 32;
 
+    /** Where in 32 bits the eight codes of four bytes begin: the upper four bits of a byte come first. */
+    static final int[] SHIFTS = {4, 0, 12, 8, 20, 16, 28, 24};
+
     private static final int FLOAT = 4, GROUP_BYTES = GROUP / 2;
     private static final FunctionDescriptor SIGNATURE =
             FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG);
@@ -79,20 +82,17 @@ public final class CodebookWidening {
         Vectors<Ymm> y = a.ymm();
         Constants constants = new Constants(a);
         Label block = new Label(), group = new Label(), end = new Label();
-        Ymm codes = y.reg(0), scale = y.reg(3);
+        Ymm scale = y.reg(3);
         constants.address(
                 Gp.RAX, values.stream().mapToInt(Float::floatToRawIntBits).toArray());
         y.vmovups(y.reg(12), Mem.at(Gp.RAX));
         y.vmovups(y.reg(13), Mem.at(Gp.RAX, 32));
-        constants.address(Gp.RAX, 4, 0, 12, 8, 20, 16, 28, 24);
-        y.vmovups(y.reg(14), Mem.at(Gp.RAX));
+        constants.lanes(y.reg(14), SHIFTS);
         a.bind(block);
         y.vbroadcastss(scale, Mem.at(Gp.RDX));
         a.bind(group);
         for (int i = 0; i < GROUP; i += y.lanes()) {
-            y.vpbroadcastd(codes, Mem.at(Gp.RSI, i / 2));
-            y.vpsrlvd(codes, codes, y.reg(14));
-            Ymm found = lookup(y, level);
+            Ymm found = lookup(y, level, Mem.at(Gp.RSI, i / 2), y.reg(14));
             y.vmulps(found, found, scale);
             y.vmovups(Mem.at(Gp.RDI, FLOAT * i), found);
         }
@@ -112,9 +112,14 @@ public final class CodebookWidening {
         return a.bytes();
     }
 
-    /** Where the values of ymm0's codes are found. */
-    private static Ymm lookup(Vectors<Ymm> y, Level level) {
+    /**
+     * Where the values of the eight codes in four bytes are found; ymm0 to ymm2 are lost. What stands above a code's bits is
+     * not looked at.
+     */
+    static Ymm lookup(Vectors<Ymm> y, Level level, Mem bytes, Ymm shifts) {
         Ymm codes = y.reg(0), first = y.reg(12), second = y.reg(13);
+        y.vpbroadcastd(codes, bytes);
+        y.vpsrlvd(codes, codes, shifts);
         if (level.has(Level.AVX512)) {
             y.vpermi2ps(codes, first, second);
             return codes;

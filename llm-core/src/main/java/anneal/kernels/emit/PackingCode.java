@@ -77,14 +77,6 @@ final class PackingCode {
         }
     }
 
-    /** y(to) = pairs: the floats of y(i) rounded in the lower halves, those of y(j) in the upper ones. */
-    private void pair(int to, int i, int j) {
-        rounding.round(y.reg(i));
-        rounding.round(y.reg(j));
-        y.vpsrld(y.reg(i), y.reg(i), 16);
-        y.vpor(y.reg(to), y.reg(i), y.reg(j));
-    }
-
     /** y(i) = 8 floats, or those of a mask and zeros; no mask where that is 0. */
     private void load(int i, Mem from, int mask) {
         if (mask > 0) {
@@ -232,8 +224,8 @@ final class PackingCode {
         y.vshufps(r2, high01, high23, 0x44);
         y.vshufps(r3, high01, high23, 0xEE);
         if (form == Form.BF16_PAIRS) {
-            pair(0, 0, 1);
-            pair(1, 2, 3);
+            rounding.pair(y.reg(0), y.reg(0), y.reg(1));
+            rounding.pair(y.reg(1), y.reg(2), y.reg(3));
             return 2;
         }
         for (int i = 0; i < 4; i++) {
@@ -330,7 +322,7 @@ final class PackingCode {
                 } else {
                     y.vxorps(y.reg(1), y.reg(1), y.reg(1));
                 }
-                pair(0, 0, 1);
+                rounding.pair(y.reg(0), y.reg(0), y.reg(1));
             }
             y.vmovups(Mem.at(Gp.R10, at), y.reg(0));
         }
@@ -400,7 +392,7 @@ final class PackingCode {
         } else {
             everyOther(2, 0, 1, EVEN);
             everyOther(3, 0, 1, ODD);
-            pair(2, 2, 3);
+            rounding.pair(y.reg(2), y.reg(2), y.reg(3));
         }
         if (masked) {
             everyOther(4, 8, 9, EVEN); // a word is there if its even float is

@@ -78,7 +78,7 @@ final class PanelCode {
         return a.bytes();
     }
 
-    /** Masks of the panel's columns, R9 of them or all: a window into ones that zeros follow. */
+    /** Masks of the panel's columns, R9 of them or all: a window into ones that zeros follow, for all lanes of both registers. */
     private void masks() {
         Label fewer = new Label();
         a.mov(Gp.R11, Gp.R9);
@@ -88,7 +88,7 @@ final class PanelCode {
         a.bind(fewer);
         a.mov(Gp.R10, width);
         a.sub(Gp.R10, Gp.R11);
-        int[] window = new int[2 * width];
+        int[] window = new int[2 * width + 2];
         Arrays.fill(window, 0, width, -1);
         constants.address(Gp.R11, window);
         a.lea(Gp.R10, Mem.at(Gp.R11, Gp.R10, FLOAT, 0));
@@ -110,8 +110,8 @@ final class PanelCode {
                 y.vxorps(y.reg(2), y.reg(2), y.reg(2));
                 x.vxorps(x.reg(3), x.reg(3), x.reg(3));
             }
-            pair(0, 2);
-            pair(1, 3);
+            rounding.pair(y.reg(0), y.reg(0), y.reg(2));
+            rounding.pair(y.reg(1), y.reg(1), y.reg(3));
         } else if (form == Form.ROUNDED) {
             rounding.round(y.reg(0));
             rounding.round(y.reg(1));
@@ -134,13 +134,5 @@ final class PanelCode {
             x.vmaskmovps(x.reg(i), x.reg(8), low);
         }
         x.vmaskmovps(x.reg(j), x.reg(9), high);
-    }
-
-    /** Floats of y(i) in the lower halves, of y(j) in the upper ones. */
-    private void pair(int i, int j) {
-        rounding.round(y.reg(i));
-        rounding.round(y.reg(j));
-        y.vpsrld(y.reg(i), y.reg(i), 16);
-        y.vpor(y.reg(i), y.reg(i), y.reg(j));
     }
 }

@@ -8,7 +8,7 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Kernels are written for System V's convention on x86-64: arguments in RDI, RSI, RDX, RCX, R8, R9, then on the stack; RBX, RBP
  * and R12 to R15 belong to the caller, vector registers to nobody. A system with another convention puts its own instructions
- * around them ({@link #callable}). Another processor needs its own assembler and kernels.
+ * around them ({@link #callable}), and a red zone of 128 bytes below RSP, which some kernels use. Another processor needs its own assembler and kernels.
  */
 sealed interface Platform permits LinuxX64 {
     /** The one that this JVM runs on; null if there is none for it. */

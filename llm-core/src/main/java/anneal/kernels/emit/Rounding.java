@@ -72,4 +72,12 @@ final class Rounding {
         y.vpandn(s, t, s);
         y.vpand(f, s, upperHalf);
     }
+
+    /** to = pairs: the rounded lanes of {@code low} in the lower halves, of {@code high} in the upper ones; both are lost. */
+    void pair(Ymm to, Ymm low, Ymm high) {
+        round(low);
+        round(high);
+        y.vpsrld(low, low, 16);
+        y.vpor(to, low, high);
+    }
 }

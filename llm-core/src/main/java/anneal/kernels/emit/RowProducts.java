@@ -13,7 +13,7 @@ import java.lang.invoke.MethodHandle;
  * weight is read once, in its stored form, and becomes a float, or a byte, in a register.
  *
  * <p>x is taken as floats, or rounded to 8 bits: x_i = d q_i with d = max |x| / 127 over each 32 numbers. Products of codes are
- * integers then, exact, and only their sums over 32 numbers (16 for Q6_K) are floats. Where a block's numbers are d q + m, its
+ * integers then, exact, and their sums of four become floats. Where a block's numbers are d q + m, its
  * part is d sum(q x) + m sum(x), and sum(x), that of the rounded x, is the same for all rows.
  */
 public final class RowProducts {
@@ -119,7 +119,7 @@ public final class RowProducts {
         try {
             prepare.invokeExact(from, to, (long) blocks);
         } catch (Throwable e) {
-            throw unchecked(e);
+            throw CodeBuffer.failure(e);
         }
     }
 
@@ -147,7 +147,7 @@ public final class RowProducts {
                     (long) rows,
                     (long) blocks);
         } catch (Throwable e) {
-            throw unchecked(e);
+            throw CodeBuffer.failure(e);
         }
     }
 
@@ -156,13 +156,5 @@ public final class RowProducts {
             throw new IllegalArgumentException("emit: " + k + " columns are no whole blocks of " + layout.size());
         }
         return k / layout.size();
-    }
-
-    static RuntimeException unchecked(Throwable e) {
-        return switch (e) {
-            case RuntimeException r -> r;
-            case Error r -> throw r;
-            default -> new IllegalStateException(e);
-        };
     }
 }

@@ -17,9 +17,9 @@ import java.lang.invoke.MethodHandle;
  * x {@link #cols} sums that stay in registers while the depth runs.
  *
  * <p>Memory is counted in words of four bytes, and one step of the depth is one word: a float, a pair of bf16, a pair of 16-bit
- * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart, or from panels ({@link Order}). The
- * right one is packed: a strip holds {@link #cols} words for each step, and strips follow each other. One call does all tiles of a block, so that
- * what a call costs (60 ns) is nothing.
+ * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart, or from panels
+ * ({@link Order}). The right one is packed: a strip holds {@link #cols} words for each step, and strips follow each other. One
+ * call does all tiles of a block, so that what a call costs (60 ns) is nothing.
  *
  * <pre>
  *                  strip: two vectors a step
@@ -77,7 +77,18 @@ public final class TileProduct {
      * @param stride bytes from one row (or panel) to the next
      * @param depth words of a row
      */
-    public record Left(MemorySegment words, long stride, int depth) {}
+    public record Left(MemorySegment words, long stride, int depth) {
+        /** Rejects what would read before the words. */
+        public Left {
+            if (stride < 0 || depth < 0) {
+                throw new IllegalArgumentException("emit: " + depth + " words of rows " + stride + " bytes apart");
+            }
+        }
+    }
+
+    /** The code reads the arguments' addresses from the first segment; the others are passed so that the JVM keeps them. */
+    private static final FunctionDescriptor SIGNATURE =
+            FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
     private static final long WORD = 4;
     private static final int UNROLLED = 4;
@@ -108,7 +119,7 @@ public final class TileProduct {
         this.form = form;
         this.order = order;
         this.level = level;
-        this.call = CodeBuffer.longFunction(arena, code(form, order, level), FunctionDescriptor.ofVoid(ADDRESS));
+        this.call = CodeBuffer.longFunction(arena, code(form, order, level), SIGNATURE);
         masks = arena.allocate(2 * WORD * cols(), 64);
         masks.asSlice(0, WORD * cols()).fill((byte) -1);
     }
@@ -166,12 +177,17 @@ public final class TileProduct {
         if (rows <= 0 || cols <= 0) {
             return;
         }
+        if (stride < 0) {
+            throw new IllegalArgumentException("emit: rows " + stride + " bytes apart");
+        }
+        MemorySegment[] lefts = new MemorySegment[2];
         int depth = 0;
         for (int i = 0; i < 2; i++) {
             MemorySegment part = arguments.asSlice(LEFT + (long) i * LEFT_SIZE, LEFT_SIZE);
             Left left = i < a.length ? a[i] : null;
             boolean there = left != null && left.depth > 0;
-            part.set(JAVA_LONG, A, there ? checked(left, rows).address() : 0);
+            lefts[i] = there ? checked(left, rows) : MemorySegment.NULL;
+            part.set(JAVA_LONG, A, lefts[i].address());
             part.set(JAVA_LONG, A_STRIDE, there ? left.stride : 0);
             part.set(JAVA_LONG, DEPTH, there ? left.depth : 0);
             depth += there ? left.depth : 0;
@@ -193,7 +209,7 @@ public final class TileProduct {
             arguments.set(JAVA_INT, MASK + 4, (1 << Math.max(tail - 16, 0)) - 1);
         }
         try {
-            call.invokeExact(arguments);
+            call.invokeExact(arguments, to, from, lefts[0], lefts[1]);
         } catch (Throwable e) {
             throw CodeBuffer.failure(e);
         }

@@ -169,12 +169,6 @@ final class Vectors<V extends Vec> {
         asm.put(1);
     }
 
-    /** The upper half of a register of 512 bits. */
-    void vextractf64x4(Vec.Ymm to, Vec.Zmm from) {
-        register(new Op(M3A, P66, 1, 0x1B, HALF, true), from.number(), 0, to.number(), null, 512);
-        asm.put(1);
-    }
-
     /** Lanes of two registers, chosen within each 128 bits by pairs of bits. */
     void vshufps(V to, V a, V b, int choice) {
         register(new Op(M0F, P0, 0xC6), to.number(), a.number(), b.number(), null);
@@ -285,11 +279,6 @@ final class Vectors<V extends Vec> {
         memory(new Op(M38, P66, 0xB8), sum.number(), a.number(), b, null, false);
     }
 
-    /** sum += a b for one number b of memory in all lanes; AVX-512. */
-    void vfmadd231psBroadcast(V sum, V a, Mem b) {
-        memory(new Op(M38, P66, 0xB8).evex(), sum.number(), a.number(), b, null, true);
-    }
-
     /** Neighbours added, within each 128 bits. */
     void vhaddps(V to, V a, V b) {
         register(new Op(M0F, PF2, 0x7C), to.number(), a.number(), b.number(), null);
@@ -310,11 +299,6 @@ final class Vectors<V extends Vec> {
     /** sum += pairs of bf16 multiplied; AVX-512 BF16. */
     void vdpbf16ps(V sum, V a, V b) {
         register(new Op(M38, PF3, 0x52).evex(), sum.number(), a.number(), b.number(), null);
-    }
-
-    /** sum += pairs of bf16 multiplied, one pair of memory in all lanes; AVX-512 BF16. */
-    void vdpbf16psBroadcast(V sum, V a, Mem b) {
-        memory(new Op(M38, PF3, 0x52).evex(), sum.number(), a.number(), b, null, true);
     }
 
     /** sum += four products of bytes, a without and b with sign; AVX-512 VNNI. */

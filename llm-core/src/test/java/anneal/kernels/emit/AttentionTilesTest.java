@@ -12,7 +12,7 @@ import java.util.Random;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -35,8 +35,8 @@ class AttentionTilesTest {
                 .flatMap(l -> Stream.of(1, 7, 8, 17, 33, 64, 72, 80, 128).map(d -> new Object[] {l, d}));
     }
 
-    @BeforeEach
-    void needed() {
+    @BeforeAll
+    static void needed() {
         assumeTrue(CpuFeatures.obstacle() == null, "no emitted code here: " + CpuFeatures.obstacle());
     }
 
@@ -362,6 +362,10 @@ class AttentionTilesTest {
         }
         assertThatThrownBy(() -> code.setRange(enough, 0, 3, 65)).isInstanceOf(IndexOutOfBoundsException.class);
         assertThatThrownBy(() -> code.setGroup(enough, 0, -8, 8)).isInstanceOf(IndexOutOfBoundsException.class);
+        code.setRange(enough, 0, 61, 64);
+        assertThatThrownBy(() -> code.scores(enough, enough, enough, enough))
+                .hasMessage("emit: range 0, [61, 64), is none of 0 to 64 in steps of " + code.rows());
+        assertThatThrownBy(() -> code.load(enough, enough, -4, 2)).hasMessage("emit: rows -4 bytes apart");
         assertThatThrownBy(() -> code.unload(enough, 80, enough, enough, 65, true))
                 .hasMessage("emit: a panel has 1 to 64 rows, not 65");
     }

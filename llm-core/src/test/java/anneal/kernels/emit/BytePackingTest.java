@@ -37,6 +37,8 @@ class BytePackingTest {
                 }
             }
             MemorySegment little = arena.allocate(31);
+            assertThatThrownBy(() -> packing.row(little, arena.allocate(64), 32, 0))
+                    .hasMessage("emit: 32 bytes do not become 0 numbers");
             assertThatThrownBy(() -> packing.row(little, arena.allocate(64), 32, 32))
                     .isInstanceOf(IndexOutOfBoundsException.class);
             assertThatThrownBy(() -> packing.row(arena.allocate(64), little, 32, 32))

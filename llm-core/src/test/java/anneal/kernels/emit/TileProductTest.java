@@ -224,12 +224,9 @@ class TileProductTest {
     }
 
     @ParameterizedTest(allowZeroInvocations = true)
-    @MethodSource("kernels")
-    void infinitiesAndNanGoTheirWay(Form form, Order order, Level level) {
-        if (form != Form.F32 || order != Order.ROWS) {
-            return;
-        }
-        TileProduct product = new TileProduct(form, order, level, arena);
+    @MethodSource("anneal.kernels.emit.Level#available")
+    void infinitiesAndNanGoTheirWay(Level level) {
+        TileProduct product = new TileProduct(Form.F32, Order.ROWS, level, arena);
         int width = TileProduct.cols(level);
         MemorySegment a = arena.allocate(JAVA_FLOAT, 3), b = arena.allocate(4L * width, 64);
         float[] left = {Float.POSITIVE_INFINITY, Float.NaN, 1e-42f};
@@ -245,6 +242,27 @@ class TileProductTest {
     }
 
     @Test
+    void memoryThatWasGivenBackOrIsOnTheHeapIsRefused() {
+        Assumptions.assumeFalse(Level.available().isEmpty(), "no emitted code here");
+        TileProduct product = new TileProduct(Form.F32, Order.ROWS, Level.AVX2, arena);
+        MemorySegment enough = arena.allocate(4096, 64);
+        Arena brief = Arena.ofShared();
+        MemorySegment gone = brief.allocate(4096);
+        brief.close();
+        MemorySegment heap = MemorySegment.ofArray(new float[1024]);
+        for (int which = 0; which < 3; which++) {
+            MemorySegment[] s = {enough, enough, enough};
+            s[which] = gone;
+            assertThatThrownBy(() -> product.multiply(enough, s[0], 64, 3, 16, s[1], 1, false, new Left(s[2], 64, 16)))
+                    .isInstanceOf(IllegalStateException.class);
+            s[which] = heap;
+            assertThatThrownBy(() -> product.multiply(enough, s[0], 64, 3, 16, s[1], 1, false, new Left(s[2], 64, 16)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("Heap segment not allowed");
+        }
+    }
+
+    @Test
     void whatIsTooShortIsRefusedBeforeTheCall() {
         Assumptions.assumeFalse(Level.available().isEmpty(), "no emitted code here");
         TileProduct product = new TileProduct(Form.F32, Order.ROWS, Level.AVX2, arena);
@@ -256,6 +274,10 @@ class TileProductTest {
                     .as("segment %d", which)
                     .isInstanceOf(IndexOutOfBoundsException.class);
         }
+        assertThatThrownBy(
+                        () -> product.multiply(enough, enough, -4, 2, 16, enough, 1, false, new Left(enough, 64, 16)))
+                .hasMessage("emit: rows -4 bytes apart");
+        assertThatThrownBy(() -> new Left(enough, -4, 16)).hasMessage("emit: 16 words of rows -4 bytes apart");
         assertThatThrownBy(() -> new TileProduct(Form.BF16_PAIRS, Order.ROWS, Level.AVX512, arena))
                 .hasMessage("emit: avx512 has no products of BF16_PAIRS");
     }
