@@ -13,10 +13,9 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -30,78 +29,51 @@ import org.slf4j.LoggerFactory;
 public final class Adapters {
     private static final Logger LOG = LoggerFactory.getLogger(Adapters.class);
     private static final String PREFIX = "base_model.model.";
-    /** PEFT wraps an adapted layer, so its own bias has a longer name. */
-    private static final String ADAPTED_BIAS = ".base_layer.bias";
-
     private static final String CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
 
-    private final Lora config;
-    private final Map<String, LoraLayer> layers;
-    private final Map<String, Tensor> parameters;
+    private final Method method;
+    private final Tuning tuning;
     private int disabled;
     private boolean merged;
 
-    private Adapters(Lora config, Map<String, LoraLayer> layers, Map<String, Tensor> parameters) {
-        this.config = config;
-        this.layers = layers;
-        this.parameters = Collections.unmodifiableMap(parameters);
+    private Adapters(Method method, Tuning tuning) {
+        this.method = method;
+        this.tuning = tuning;
     }
 
-    static Adapters attach(Lora config, Module root, long seed) {
-        Adapters adapters = plug(config, root, true);
-        Rng rng = new Rng(seed);
-        long label = 0;
-        for (LoraLayer layer : adapters.layers.values()) {
-            layer.init(config.init(), rng.fork(label++));
-        }
-        adapters.parameters.values().forEach(p -> p.trainable(true));
+    static Adapters attach(Method method, Module root, long seed) {
+        Adapters adapters = plug(method, root, true);
+        adapters.tuning.init(new Rng(seed));
+        adapters.parameters().values().forEach(p -> p.trainable(true));
         return adapters;
     }
 
-    private static Adapters plug(Lora config, Module root, boolean everyName) {
-        Map<String, Linear> targets = config.targets().find(root, everyName);
-        targets.forEach((path, linear) -> {
-            if (linear.adapter() != Adapter.NONE) {
+    private static Adapters plug(Method method, Module root, boolean everyName) {
+        Tuning tuning = Tuning.of(method, root, everyName);
+        Map<String, Linear> linears = root.find(Linear.class);
+        for (String path : tuning.paths()) {
+            if (linears.containsKey(path) && linears.get(path).adapter() != Adapter.NONE) {
                 throw new IllegalArgumentException("attach: " + path + " already has an adapter");
             }
-        });
-        root.freeze();
-        Map<String, LoraLayer> layers = new LinkedHashMap<>();
-        Map<String, Tensor> parameters = new LinkedHashMap<>();
-        targets.forEach((path, linear) -> {
-            LoraLayer layer = new LoraLayer(linear, config.rank(path), config.scaling(path), config.dropout());
-            layers.put(path, layer);
-            parameters.put(path + ".lora_A.weight", layer.a());
-            parameters.put(path + ".lora_B.weight", layer.b());
-            if (config.bias() == Lora.Bias.LORA_ONLY && linear.bias() != null) {
-                parameters.put(path + ADAPTED_BIAS, linear.bias());
-            }
-            layer.plug(true);
-        });
-        if (config.bias() == Lora.Bias.ALL) {
-            root.parameters().forEach((name, p) -> {
-                if (name.contains("bias")) {
-                    String layer = name.substring(0, Math.max(0, name.lastIndexOf('.')));
-                    parameters.put(layers.containsKey(layer) ? layer + ADAPTED_BIAS : name, p);
-                }
-            });
         }
-        return new Adapters(config, layers, parameters);
+        root.freeze();
+        tuning.plug(true);
+        return new Adapters(method, tuning);
     }
 
     /** The configuration they were made with. */
-    public Lora config() {
-        return config;
+    public Method method() {
+        return method;
     }
 
     /** What is trained, by name: "model.layers.0.self_attn.q_proj.lora_A.weight", and biases if the configuration says so. */
     public Map<String, Tensor> parameters() {
-        return parameters;
+        return tuning.parameters();
     }
 
-    /** Paths of the adapted layers. */
+    /** Paths of the adapted modules. */
     public List<String> paths() {
-        return List.copyOf(layers.keySet());
+        return tuning.paths();
     }
 
     // ---------------------------------------------------------------- off and on
@@ -118,7 +90,7 @@ public final class Adapters {
             throw new IllegalStateException("disabled: the adapters are merged into the weights; call unmerge first");
         }
         if (disabled++ == 0) {
-            layers.values().forEach(layer -> layer.plug(false));
+            tuning.plug(false);
         }
         return new Disabled() {
             private boolean closed;
@@ -126,7 +98,7 @@ public final class Adapters {
             @Override
             public void close() {
                 if (!closed && --disabled == 0) {
-                    layers.values().forEach(layer -> layer.plug(true));
+                    tuning.plug(true);
                 }
                 closed = true;
             }
@@ -138,7 +110,7 @@ public final class Adapters {
         if (merged) {
             unmerge();
         }
-        layers.values().forEach(layer -> layer.plug(false));
+        tuning.plug(false);
     }
 
     // ---------------------------------------------------------------- merge
@@ -152,13 +124,7 @@ public final class Adapters {
             throw new IllegalStateException(
                     merged ? "merge: the adapters are merged already" : "merge: the adapters are disabled");
         }
-        TreeSet<String> widened = new TreeSet<>();
-        layers.values().forEach(layer -> {
-            if (layer.widensWhenMerged()) {
-                widened.add(layer.format());
-            }
-            layer.merge();
-        });
+        Set<String> widened = new TreeSet<>(tuning.merge());
         if (!widened.isEmpty()) {
             LOG.info("merge: weights stored as {} became F32 in memory", String.join(", ", widened));
         }
@@ -170,7 +136,7 @@ public final class Adapters {
         if (!merged) {
             throw new IllegalStateException("unmerge: the adapters are not merged");
         }
-        layers.values().forEach(LoraLayer::unmerge);
+        tuning.unmerge();
         merged = false;
     }
 
@@ -194,23 +160,22 @@ public final class Adapters {
         }
         new SafetensorsWriter()
                 .metadata("format", "pt")
-                .write(folder.resolve(WEIGHTS), NamedTensors.stored(parameters, PREFIX));
-        LoraConfigFile.write(folder.resolve(CONFIG), config, layers);
+                .write(folder.resolve(WEIGHTS), NamedTensors.stored(tuning.stored(), PREFIX));
+        AdapterFile.write(folder.resolve(CONFIG), method, tuning);
     }
 
     /**
      * Puts the adapters of a folder into a model and freezes it; they are not trained unless a trainer takes them.
      *
-     * @throws IllegalArgumentException if the file is no LoRA adapter, has options that are not supported, or does not fit the
+     * @throws IllegalArgumentException if the file is of no method that there is, has options that are not supported, or does not fit the
      *     model: names everything that is missing, too much or of another shape
      */
     public static Adapters load(Module root, Path folder) {
-        Lora config = LoraConfigFile.read(folder.resolve(CONFIG));
-        Adapters adapters = plug(config, root, false);
+        Adapters adapters = plug(AdapterFile.read(folder.resolve(CONFIG)), root, false);
         try (Arena arena = Arena.ofShared()) {
             Path weights = folder.resolve(WEIGHTS);
             NamedTensors.fill(
-                    adapters.parameters,
+                    adapters.tuning.stored(),
                     PREFIX,
                     Safetensors.open(weights, arena).tensors(),
                     weights.toString());

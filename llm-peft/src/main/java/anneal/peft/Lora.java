@@ -38,7 +38,8 @@ public record Lora(
         Map<String, Double> alphaPattern,
         boolean rsLora,
         Init init,
-        String baseModel) {
+        String baseModel)
+        implements Method {
     /** Biases of the model that are trained beside the adapter. */
     public enum Bias {
         /** None. */
@@ -108,16 +109,6 @@ public record Lora(
 
     Lora on(Targets other) {
         return new Lora(rank, alpha, dropout, bias, other, rankPattern, alphaPattern, rsLora, init, baseModel);
-    }
-
-    /** Freezes the model and gives its target layers fresh adapters; the seed decides how they start. */
-    public Adapters attach(Module root, long seed) {
-        return Adapters.attach(this, root, seed);
-    }
-
-    /** Freezes the model and gives its target layers fresh adapters. */
-    public Adapters attach(Module root) {
-        return attach(root, 0);
     }
 
     /** Collects the options; {@link #build} checks them. */
@@ -227,12 +218,12 @@ public record Lora(
                     baseModel);
         }
 
-        /** {@link #build}, then {@link Lora#attach(Module)}. */
+        /** {@link #build}, then {@link Method#attach(Module)}. */
         public Adapters attach(Module root) {
             return build().attach(root);
         }
 
-        /** {@link #build}, then {@link Lora#attach(Module, long)}. */
+        /** {@link #build}, then {@link Method#attach(Module, long)}. */
         public Adapters attach(Module root, long seed) {
             return build().attach(root, seed);
         }

@@ -30,8 +30,8 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The LoRA folders of golden/peft against PEFT's numbers; tolerances as its README suggests. */
-class LoraGoldenTest {
+/** The folders of golden/peft against PEFT's numbers; tolerances as its README suggests. */
+class PeftGoldenTest {
     /** Folders of methods that this version does not have; a folder of any other name must pass. */
     private static final Set<String> LATER = Set.of(
             "adalora",
@@ -87,7 +87,7 @@ class LoraGoldenTest {
 
     @AfterAll
     static void report() {
-        Golden.report("peft/lora", cases, worst);
+        Golden.report("peft", cases, worst);
     }
 
     private static final class Case {

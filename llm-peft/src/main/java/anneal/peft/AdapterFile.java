@@ -1,0 +1,193 @@
+package anneal.peft;
+
+import anneal.io.Json;
+import anneal.io.JsonObject;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A method as PEFT's adapter_config.json.
+ *
+ * <p>Three kinds of keys: those we read; those that would change numbers in a way we do not offer, which must stand at their
+ * neutral value; those that say something about the file or about how it was made. A key of neither kind comes from a version of
+ * PEFT that knows more: it is named in a warning.
+ *
+ * @param <M> the method
+ */
+abstract class AdapterFile<M extends Method> {
+    private static final Logger LOG = LoggerFactory.getLogger(AdapterFile.class);
+
+    private static final String TYPE = "peft_type", BASE = "base_model_name_or_path";
+
+    /** Of every method: provenance, nothing that the loaded numbers depend on. */
+    private static final Set<String> TELL =
+            Set.of(TYPE, BASE, "task_type", "inference_mode", "peft_version", "revision", "auto_mapping");
+
+    /** Keys of {@link Targets}. */
+    static final Set<String> TARGETS =
+            Set.of("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern");
+
+    private final String type;
+    private final Class<M> method;
+    private final Set<String> read, neutral, tell;
+
+    /**
+     * A reader and writer.
+     *
+     * @param type value of "peft_type"
+     * @param read keys that are read, besides those of every method
+     * @param neutral keys that must be absent, null, false or empty
+     * @param tell keys that are let pass
+     */
+    AdapterFile(String type, Class<M> method, Set<String> read, Set<String> neutral, Set<String> tell) {
+        this.type = type;
+        this.method = method;
+        this.read = read;
+        this.neutral = neutral;
+        this.tell = tell;
+    }
+
+    private static List<AdapterFile<?>> all() {
+        return List.of(new LoraFile());
+    }
+
+    /** The method of a file. */
+    abstract M read(JsonObject o, String baseModel);
+
+    /** Its keys, besides those of every method. */
+    abstract void write(Map<String, Object> o, M method, Tuning tuning);
+
+    // ---------------------------------------------------------------- reading
+
+    static Method read(Path file) {
+        JsonObject o = Json.read(file);
+        String type = o.string(TYPE);
+        AdapterFile<?> format = all().stream()
+                .filter(f -> f.type.equals(type))
+                .findFirst()
+                .orElseThrow(() -> o.error(TYPE, all().stream().map(f -> f.type).collect(Collectors.joining(", "))));
+        format.check(file, o);
+        return format.read(o, o.string(BASE, null));
+    }
+
+    private void check(Path file, JsonObject o) {
+        Set<String> known = new TreeSet<>(read);
+        known.addAll(neutral);
+        known.addAll(tell);
+        known.addAll(TELL);
+        List<String> unsupported = new ArrayList<>();
+        for (String key : o.keys()) {
+            if (neutral.contains(key) && !neutral(o.map().get(key))) {
+                unsupported.add(key);
+            } else if (!known.contains(key)) {
+                Json.slip(key, known)
+                        .ifPresent(
+                                k -> { // it nearly is one of ours, and was meant to be it
+                                    throw new IllegalArgumentException(
+                                            file + ": unknown key \"" + key + "\", did you mean \"" + k + "\"?");
+                                });
+                LOG.warn("{}: key \"{}\" is of a version of PEFT that this one does not know (ignored)", file, key);
+            }
+        }
+        if (!unsupported.isEmpty()) {
+            throw new IllegalArgumentException(
+                    file + ": not supported, and the numbers would differ without: " + String.join(", ", unsupported));
+        }
+    }
+
+    private static boolean neutral(Object value) {
+        return value == null
+                || value.equals(false)
+                || value instanceof Collection<?> c && c.isEmpty()
+                || value instanceof Map<?, ?> m && m.isEmpty();
+    }
+
+    static Targets targets(JsonObject o) {
+        boolean regex = o.get("target_modules") instanceof String s && !s.equalsIgnoreCase(Targets.ALL_LINEAR);
+        return new Targets(
+                regex ? List.of() : oneOrMore(o, "target_modules"),
+                regex ? o.string("target_modules") : null,
+                oneOrMore(o, "exclude_modules"),
+                numbers(o),
+                oneOrMore(o, "layers_pattern"));
+    }
+
+    private static List<String> oneOrMore(JsonObject o, String key) {
+        return !o.has(key) ? List.of() : o.get(key) instanceof String s ? List.of(s) : o.strings(key);
+    }
+
+    private static List<Integer> numbers(JsonObject o) {
+        String key = "layers_to_transform";
+        if (!o.has(key)) {
+            return List.of();
+        }
+        return o.get(key) instanceof Integer n
+                ? List.of(n)
+                : java.util.Arrays.stream(o.integers(key)).boxed().toList();
+    }
+
+    static Map<String, Integer> ranks(JsonObject o) {
+        Map<String, Integer> all = new LinkedHashMap<>();
+        if (o.has("rank_pattern")) {
+            JsonObject p = o.object("rank_pattern");
+            p.keys().forEach(key -> all.put(key, p.integer(key)));
+        }
+        return all;
+    }
+
+    static Map<String, Double> alphas(JsonObject o) {
+        Map<String, Double> all = new LinkedHashMap<>();
+        if (o.has("alpha_pattern")) {
+            JsonObject p = o.object("alpha_pattern");
+            p.keys().forEach(key -> all.put(key, p.number(key)));
+        }
+        return all;
+    }
+
+    // ---------------------------------------------------------------- writing
+
+    static void write(Path file, Method method, Tuning tuning) {
+        Map<String, Object> o = new TreeMap<>();
+        AdapterFile<?> format = all().stream()
+                .filter(f -> f.method.isInstance(method))
+                .findFirst()
+                .orElseThrow();
+        o.put(TYPE, format.type);
+        o.put("task_type", "CAUSAL_LM");
+        o.put("inference_mode", true);
+        o.put(BASE, method.baseModel());
+        format.cast(o, method, tuning);
+        Json.write(file, o);
+    }
+
+    private void cast(Map<String, Object> o, Method m, Tuning tuning) {
+        write(o, method.cast(m), tuning);
+    }
+
+    /** Adds the keys of targets; as PEFT does it, "all-linear" is written out. */
+    static void put(Map<String, Object> o, Targets t, Tuning tuning) {
+        o.put(
+                "target_modules",
+                t.regex() != null
+                        ? t.regex()
+                        : t.allLinear() ? tuning.paths().stream().sorted().toList() : t.names());
+        o.put("exclude_modules", t.exclude().isEmpty() ? null : t.exclude());
+        o.put("layers_to_transform", t.layers().isEmpty() || t.allLinear() ? null : t.layers());
+        o.put("layers_pattern", t.layersPattern().isEmpty() || t.allLinear() ? null : t.layersPattern());
+    }
+
+    /** 16 rather than 16.0, as Python's writers have it. */
+    static Object shortest(double x) {
+        return x == Math.rint(x) && Math.abs(x) < 1e9 ? (Object) (int) x : (Object) x;
+    }
+}

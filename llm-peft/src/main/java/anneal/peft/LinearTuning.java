@@ -1,0 +1,150 @@
+package anneal.peft;
+
+import anneal.nn.Linear;
+import anneal.nn.TransposedWeight;
+import anneal.nn.Weight;
+import anneal.tensor.Memory;
+import anneal.tensor.Rng;
+import anneal.tensor.Shape;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BiFunction;
+
+/** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
+class LinearTuning implements Tuning {
+    /** A layer, what is plugged in, and the weight that stands in it when nothing is merged. */
+    private record Place(Linear linear, LayerAdapter adapter, Weight weight) {}
+
+    private final Map<String, Place> places = new LinkedHashMap<>();
+    private final Map<String, Tensor> parameters = new LinkedHashMap<>();
+    private final Map<String, Tensor> stored = new LinkedHashMap<>();
+
+    /** Numbers that biases had before a merge. */
+    private final Map<Tensor, float[]> biases = new IdentityHashMap<>();
+
+    /** Adapters for these layers, made from path and layer. */
+    LinearTuning(Map<String, Linear> targets, BiFunction<String, Linear, LayerAdapter> maker) {
+        targets.forEach((path, linear) -> {
+            LayerAdapter adapter = maker.apply(path, linear);
+            places.put(path, new Place(linear, adapter, linear.weight()));
+            adapter.parameters().forEach((end, t) -> parameters.put(path + "." + end, t));
+            adapter.stored().forEach((end, t) -> stored.put(path + "." + end, t));
+        });
+    }
+
+    /** Something else of the model that is trained and saved, under its name in the file. */
+    final void also(String name, Tensor t) {
+        parameters.put(name, t);
+        stored.put(name, t);
+    }
+
+    /** The adapter of each layer, by path. */
+    final Map<String, LayerAdapter> adapters() {
+        Map<String, LayerAdapter> all = new LinkedHashMap<>();
+        places.forEach((path, place) -> all.put(path, place.adapter));
+        return all;
+    }
+
+    @Override
+    public final Map<String, Tensor> parameters() {
+        return Collections.unmodifiableMap(parameters);
+    }
+
+    @Override
+    public final Map<String, Tensor> stored() {
+        return Collections.unmodifiableMap(stored);
+    }
+
+    @Override
+    public void init(Rng rng) {
+        long label = 0;
+        for (Place p : places.values()) {
+            p.adapter.init(rng.fork(label++));
+        }
+    }
+
+    @Override
+    public final List<String> paths() {
+        return List.copyOf(places.keySet());
+    }
+
+    /** True if a layer's matrix stands as [in, out]: PEFT's "fan_in_fan_out". */
+    final boolean transposed() {
+        return places.values().stream().anyMatch(p -> p.weight instanceof TransposedWeight);
+    }
+
+    @Override
+    public final void plug(boolean in) {
+        places.values().forEach(p -> {
+            if (in) {
+                LayerAdapter.Stack.add(p.linear, p.adapter);
+            } else {
+                LayerAdapter.Stack.remove(p.linear, p.adapter);
+            }
+        });
+    }
+
+    @Override
+    public final List<String> merge() {
+        List<String> widened = new ArrayList<>();
+        places.values().forEach(p -> {
+            if (p.weight.parameter().isEmpty()) {
+                widened.add(p.weight.format());
+            }
+            if (p.linear.bias() != null) {
+                biases.put(p.linear.bias(), p.linear.bias().toArray());
+            }
+            p.linear.weight(merged(p));
+        });
+        plug(false);
+        return widened;
+    }
+
+    @Override
+    public final void unmerge() {
+        places.values().forEach(p -> p.linear.weight(p.weight));
+        biases.forEach(Tensor::set);
+        plug(true);
+    }
+
+    /** A copy of the layer's matrix, as floats, with the adapter in it. */
+    private static Weight merged(Place p) {
+        Weight dense = p.weight.dense(Arena.ofAuto());
+        Tensor w = dense.parameter().orElseThrow();
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            if (dense instanceof TransposedWeight) { // stored [in, out]
+                Tensor turned = transposed(w);
+                p.adapter.mergeInto(turned, p.linear.bias());
+                w.set(transposed(turned).toArray());
+            } else {
+                p.adapter.mergeInto(w, p.linear.bias());
+            }
+        }
+        return dense;
+    }
+
+    /** x [n, m] -> [m, n]. */
+    static Tensor transposed(Tensor x) {
+        int rows = x.dim(0), columns = x.dim(1);
+        float[] from = x.toArray(), to = new float[from.length];
+        for (int i = 0; i < rows; i++) {
+            for (int j = 0; j < columns; j++) {
+                to[j * rows + i] = from[i * columns + j];
+            }
+        }
+        return Tensor.of(to, columns, rows);
+    }
+
+    /** Memory for something trained, freed when nothing refers to it: a handle on adapters needs no close. */
+    static Tensor allocate(int... dims) {
+        return Tensor.allocate(Arena.ofAuto(), Shape.of(dims));
+    }
+}

@@ -1,0 +1,53 @@
+package anneal.peft;
+
+import anneal.nn.Module;
+import anneal.tensor.Rng;
+import anneal.tensor.Tensor;
+import java.util.List;
+import java.util.Map;
+
+/** What a {@link Method} has put into one model: the places that it changes, and the tensors that are trained for them. */
+interface Tuning {
+    /**
+     * A method's part of a model, not plugged in yet.
+     *
+     * @param everyName true: each target name must fit a module, not only one of them
+     */
+    static Tuning of(Method method, Module root, boolean everyName) {
+        return switch (method) {
+            case Lora lora -> LoraTuning.of(lora, root, everyName);
+        };
+    }
+
+    /** What is trained, by its name in the file without the prefix. */
+    Map<String, Tensor> parameters();
+
+    /** What the file holds, by the same names; more than {@link #parameters} where a method needs frozen numbers too. */
+    default Map<String, Tensor> stored() {
+        return parameters();
+    }
+
+    /** Gives everything that is trained its first numbers. */
+    void init(Rng rng);
+
+    /** Paths of the modules that are changed. */
+    List<String> paths();
+
+    /** Puts it into the model, or takes it out. */
+    void plug(boolean in);
+
+    /**
+     * Makes the changes part of the weights and takes itself out.
+     *
+     * @return formats of the weights that became floats in memory for it
+     */
+    default List<String> merge() {
+        throw new UnsupportedOperationException(
+                "merge: this method changes no weights, so it cannot become part of them");
+    }
+
+    /** Puts the weights back, bit for bit, and itself in. */
+    default void unmerge() {
+        throw new UnsupportedOperationException("unmerge: this method changes no weights");
+    }
+}
