@@ -1,0 +1,154 @@
+package anneal.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import anneal.Pretrained;
+import anneal.TinyModel;
+import anneal.io.Gguf;
+import anneal.io.SafetensorsWriter;
+import anneal.io.StoredTensor;
+import anneal.model.Decoder;
+import anneal.model.Tokens;
+import anneal.peft.Adapters;
+import anneal.peft.Lora;
+import anneal.peft.Method;
+import anneal.tensor.DType;
+import anneal.tensor.Memory;
+import anneal.tensor.Rng;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What we write opens in PEFT, transformers and gguf, with our numbers: where a Python that has them is installed. */
+class InteropTest {
+    private static final String PYTHON = System.getenv().getOrDefault("ANNEAL_PYTHON", "python3");
+
+    @TempDir
+    private static Path dir;
+
+    /** One adapter of each kind of file. */
+    private static Map<String, Method> methods() {
+        Map<String, Method> all = new TreeMap<>();
+        all.put("lora", Lora.rank(4).alpha(8).on("all-linear").build());
+        all.put(
+                "lora-rslora",
+                Lora.rank(4).alpha(8).rsLora().on("q_proj", "v_proj").build());
+        return all;
+    }
+
+    @BeforeAll
+    static void python() throws Exception {
+        boolean there;
+        try {
+            there = run("-c", "import torch, transformers, peft, gguf").isEmpty();
+        } catch (IOException e) {
+            there = false;
+        }
+        String missing =
+                "interop: " + PYTHON + " has no torch, transformers, peft, gguf; ANNEAL_PYTHON names one that has";
+        if (!there) {
+            System.out.println(missing);
+        }
+        assumeTrue(there, missing);
+    }
+
+    @Test
+    void whatWeWriteOpensElsewhere() throws Exception {
+        Path base = TinyModel.write(dir.resolve("base"));
+        List<String> names = new ArrayList<>();
+        for (Map.Entry<String, Method> e : methods().entrySet()) {
+            names.add(e.getKey());
+            try (Pretrained lm = Pretrained.load(base)) {
+                Adapters adapters = e.getValue().attach(lm.model().root(), 1);
+                disturb(adapters);
+                adapters.save(dir.resolve("adapters").resolve(e.getKey()));
+                logits(lm.model(), e.getKey());
+            }
+        }
+        names.add("merged");
+        try (Pretrained lm = Pretrained.load(base)) {
+            Adapters adapters = Lora.rank(2).on("all-linear").attach(lm.model().root(), 1);
+            disturb(adapters);
+            adapters.merge();
+            lm.save(dir.resolve("merged").resolve("merged"));
+            logits(lm.model(), "merged");
+        }
+        for (DType type : List.of(DType.F32, DType.BF16)) {
+            names.add("gguf-" + type);
+            gguf(base, type);
+        }
+        String script = Path.of("src", "test", "python", "interop.py").toString();
+        Map<String, Double> worst = new LinkedHashMap<>();
+        String printed = run(script, dir.toString());
+        printed.lines().filter(l -> l.contains(" worst ")).forEach(line -> {
+            String[] words = line.split(" ");
+            worst.put(words[0], Double.parseDouble(words[2]));
+        });
+        System.out.println("interop " + worst);
+        assertThat(worst.keySet()).as(printed).containsExactlyInAnyOrderElementsOf(names);
+        assertThat(worst.values()).allSatisfy(d -> assertThat(d).isLessThan(5e-5));
+    }
+
+    /** What training would do. */
+    private static void disturb(Adapters adapters) {
+        Rng rng = new Rng(5);
+        for (Tensor p : adapters.parameters().values()) {
+            float[] values = p.toArray();
+            for (int i = 0; i < values.length; i++) {
+                values[i] += (float) (0.05 * rng.nextGaussian());
+            }
+            p.set(values);
+        }
+    }
+
+    private static void logits(Decoder model, String name) throws IOException {
+        int[] ids = {5, 1, 17, 9, 30, 2, 8, 44, 21, 3, 11, 6};
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            Tensor logits = model.logits(Tokens.of(ids, 2, 6));
+            List<StoredTensor> all = List.of(
+                    StoredTensor.of("input_ids", ids, 2, 6),
+                    StoredTensor.of("logits", logits.toArray(), 2, 6, model.vocabSize()));
+            new SafetensorsWriter()
+                    .write(Files.createDirectories(dir.resolve("logits")).resolve(name + ".safetensors"), all);
+        }
+    }
+
+    /** A GGUF file, and the numbers that we read from it. */
+    private static void gguf(Path base, DType type) throws IOException {
+        Path folder = Files.createDirectories(dir.resolve("gguf"));
+        Path file = folder.resolve("gguf-" + type + ".gguf");
+        try (Pretrained lm = Pretrained.load(base);
+                Arena arena = Arena.ofShared()) {
+            lm.saveGguf(file, type);
+            List<StoredTensor> numbers = Gguf.open(file, arena).tensors().values().stream()
+                    .map(t -> StoredTensor.of(t.name(), t.floats(), t.shape()))
+                    .toList();
+            new SafetensorsWriter().write(folder.resolve("gguf-" + type + ".safetensors"), numbers);
+        }
+    }
+
+    /** What Python prints; warnings go elsewhere. */
+    private static String run(String... arguments) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(PYTHON));
+        command.addAll(List.of(arguments));
+        Process process = new ProcessBuilder(command)
+                .redirectError(Files.createTempFile(dir, "python", ".txt").toFile())
+                .start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return process.waitFor() == 0 ? out : out + "exit " + process.exitValue();
+    }
+}
