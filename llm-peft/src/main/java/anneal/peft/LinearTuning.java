@@ -18,7 +18,7 @@ import java.util.Map;
 import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
-class LinearTuning implements Tuning {
+abstract class LinearTuning implements Tuning {
     /** A layer, what is plugged in, and the weight that stands in it when nothing is merged. */
     private record Place(Linear linear, LayerAdapter adapter, Weight weight) {}
 
