@@ -167,6 +167,31 @@ class UsingCommandsTest {
     }
 
     @Test
+    void evalComparesModelsInATable() {
+        Path other = TinyModel.write(dir.resolve("other"));
+        List<Object> eval = List.of("eval", "--model", model, "--adapter", adapter, "--data", text);
+        List<String> lines = ok(with(eval, "--against", model, other).toArray())
+                .out()
+                .lines()
+                .toList();
+        assertThat(lines.getFirst().split(" +")).containsExactly("model", "MB", "perplexity", "bits/byte", "tokens/s");
+        List<String[]> rows =
+                lines.stream().skip(1).map(line -> line.split(" +")).toList();
+        assertThat(rows.stream().map(row -> row[0])).containsExactly("model", "model", "other");
+        assertThat(rows.get(2)[2]).as("the same numbers").isEqualTo(rows.get(1)[2]);
+        assertThat(rows.get(0)[2]).as("with the adapter").isNotEqualTo(rows.get(1)[2]);
+        assertThat(ok(eval.toArray()).out()).startsWith("perplexity " + rows.get(0)[2]);
+        for (String[] row : rows) {
+            assertThat(Double.parseDouble(row[1])).as("MB").isPositive();
+            double tokens = Math.log(Double.parseDouble(row[2])) / Math.log(2);
+            assertThat(Double.parseDouble(row[3]))
+                    .as("bits of %s tokens' %s", tokens, row[2])
+                    .isBetween(tokens / 20, tokens);
+        }
+        bad(with(eval, "--against", dir.resolve("nowhere")), "nowhere");
+    }
+
+    @Test
     void theCommandsThatUseAModelComputeInThePrecisionAskedFor() {
         Path file = dir.resolve("m.gguf");
         ok("merge", "--model", model, "--adapter", adapter, "--output", file, "--format", "gguf", "--dtype", "q8_0");
