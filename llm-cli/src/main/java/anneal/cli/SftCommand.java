@@ -84,10 +84,10 @@ final class SftCommand implements Callable<Integer> {
             if (lora.full) {
                 RunPlan.requireState(lm.model().config().parameterCount(), RunPlan.availableBytes());
                 lm.trainable();
-                return training.run(lm.model().root().parameters(), data, lm::save);
+                return training.run(lm.model().root()::parameters, data, lm::save);
             }
             Adapters adapters = lora().attach(lm.model().root(), run.steps.seed);
-            return training.run(adapters.parameters(), data, adapters::save);
+            return training.run(adapters, data, adapters::save);
         }
     }
 

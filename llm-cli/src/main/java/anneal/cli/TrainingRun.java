@@ -2,9 +2,9 @@ package anneal.cli;
 
 import anneal.NextToken;
 import anneal.Pretrained;
+import anneal.nn.Trainable;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Tape;
-import anneal.tensor.Tensor;
 import anneal.train.EvalReport;
 import anneal.train.StepReport;
 import anneal.train.TrainConfig;
@@ -35,14 +35,14 @@ final class TrainingRun {
         this.lm = lm;
     }
 
-    /** Trains {@code parameters} and hands the folder to {@code save}. Returns the exit code. */
-    int run(Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save) {
+    /** Trains {@code trained} and hands the folder to {@code save}. Returns the exit code. */
+    int run(Trainable trained, TrainingData data, Consumer<Path> save) {
         if (flags.output.resume) {
             RunConfig.changes(flags.output.dir, command)
                     .forEach(change -> out.println("Warning: a flag is not what it was before: " + change + "."));
         }
         long total = totalSteps(data);
-        RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), parameters, flags, data.rowLength());
+        RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), trained.parameters(), flags, data.rowLength());
         plan.print(out, total);
         plan.requireMemory(RunPlan.availableBytes());
         plan.requireHeap(Runtime.getRuntime().maxMemory());
@@ -60,7 +60,7 @@ final class TrainingRun {
         try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume);
                 Tape.Precision precision = Tape.compute(flags.steps.compute.precision())) {
             try {
-                return run(parameters, data, save, folder, total);
+                return run(trained, data, save, folder, total);
             } catch (RuntimeException | Error e) {
                 folder.discard(e);
                 throw e;
@@ -68,12 +68,11 @@ final class TrainingRun {
         }
     }
 
-    private int run(
-            Map<String, Tensor> parameters, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
+    private int run(Trainable trained, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
         BeforeAfter samples = new BeforeAfter(lm, data.first());
         int code;
         try (Stop stop = new Stop()) {
-            code = train(parameters, data, folder, total, stop) ? 0 : stop.code();
+            code = train(trained, data, folder, total, stop) ? 0 : stop.code();
             folder.adopt(save);
             if (!plot.isEmpty()) {
                 plot.write(
@@ -115,11 +114,11 @@ final class TrainingRun {
         return (s.iters != null ? config.steps(s.iters) : config.epochs(s.epochs == null ? 1 : s.epochs)).build();
     }
 
-    private boolean train(Map<String, Tensor> parameters, TrainingData data, RunFolder folder, long total, Stop stop) {
+    private boolean train(Trainable trained, TrainingData data, RunFolder folder, long total, Stop stop) {
         RunFlags.Steps s = flags.steps;
         lm.model().checkpointing(s.gradCheckpoint);
         try (Trainer trainer =
-                new Trainer(parameters, s.optimizer.of(s.weightDecay), config(folder, total, data.valid() != null))) {
+                new Trainer(trained, s.optimizer.of(s.weightDecay), config(folder, total, data.valid() != null))) {
             if (flags.output.resume) {
                 trainer.resume(folder.checkpoints());
                 drawUpTo(trainer.steps(), folder.logged());

@@ -9,6 +9,7 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.NamedTensors;
 import anneal.io.SafetensorsWriter;
+import anneal.nn.Trainable;
 import anneal.tensor.Tensor;
 import anneal.train.DataCursor.Position;
 import java.lang.foreign.Arena;
@@ -22,26 +23,26 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * What a run needs to go on as if it had not stopped: parameters, optimiser state, number of steps, position in the data, best loss, and
- * the rule and configuration they belong to. Dropout needs no state: it is seeded from (seed, step).
+ * What a run needs to go on as if it had not stopped: parameters, what the method and the optimiser remember, number of steps, position
+ * in the data, best loss, and the rule and configuration they belong to. Dropout needs no state: it is seeded from (seed, step).
  */
 final class Checkpoints {
     private static final Logger LOG = LoggerFactory.getLogger(Checkpoints.class);
-    private static final String PARAMETERS = "parameters", OPTIMIZER = "optimizer", RUN = "run";
+    private static final String PARAMETERS = "parameters", METHOD = "method", OPTIMIZER = "optimizer", RUN = "run";
 
     /** Where a restored run stands. */
     record Saved(Position position, double bestLoss) {}
 
     private final TrainConfig config;
-    private final Map<String, Tensor> parameters;
+    private final Trainable trainable;
     private final Optimizer optimizer;
     private final CheckpointStore store;
     private Path last;
     private boolean open;
 
-    Checkpoints(TrainConfig config, Map<String, Tensor> parameters, Optimizer optimizer) {
+    Checkpoints(TrainConfig config, Trainable trainable, Optimizer optimizer) {
         this.config = config;
-        this.parameters = parameters;
+        this.trainable = trainable;
         this.optimizer = optimizer;
         int keep = config.keepLast() == 0 ? Integer.MAX_VALUE : config.keepLast();
         store = config.checkpoints() == null
@@ -82,7 +83,10 @@ final class Checkpoints {
         run.put("config", config);
         last = store.save(optimizer.steps(), metric, folder -> {
                     Json.write(folder.resolve(RUN + ".json"), run);
-                    write(folder, PARAMETERS, parameters);
+                    write(folder, PARAMETERS, trainable.parameters());
+                    if (!trainable.state().isEmpty()) {
+                        write(folder, METHOD, trainable.state());
+                    }
                     write(folder, OPTIMIZER, optimizer.state());
                 })
                 .folder();
@@ -106,16 +110,31 @@ final class Checkpoints {
         JsonObject run = checkpoint.json(RUN);
         requireSame(folder, run);
         try (Arena arena = Arena.ofShared()) {
-            Map<String, Tensor> state = optimizer.state();
-            NamedTensors.fill(
-                    parameters, "", checkpoint.tensors(PARAMETERS, arena).tensors(), folder + ": " + PARAMETERS);
-            NamedTensors.fill(state, "", checkpoint.tensors(OPTIMIZER, arena).tensors(), folder + ": " + OPTIMIZER);
+            fill(trainable.parameters(), checkpoint, PARAMETERS, arena);
+            if (requireMemory(folder)) {
+                fill(trainable.state(), checkpoint, METHOD, arena);
+            }
+            fill(optimizer.state(), checkpoint, OPTIMIZER, arena);
         }
         optimizer.steps(run.longInteger("step"));
         last = folder;
         return new Saved(
                 new Position(run.integer("epoch"), run.longInteger("batch")),
                 run.number("best_loss", Double.POSITIVE_INFINITY));
+    }
+
+    private static void fill(Map<String, Tensor> tensors, Checkpoint from, String name, Arena arena) {
+        NamedTensors.fill(tensors, "", from.tensors(name, arena).tensors(), from.folder() + ": " + name);
+    }
+
+    /** True if the method remembers something; then so must the checkpoint, and only then. */
+    private boolean requireMemory(Path folder) {
+        boolean has = Files.exists(folder.resolve(METHOD + ".safetensors"));
+        if (has == trainable.state().isEmpty()) {
+            throw new IllegalArgumentException("resume: " + folder + (has ? " has a " : " has no ") + METHOD
+                    + ".safetensors: it was made by a run of another method");
+        }
+        return has;
     }
 
     /** Another rule cannot use the state; other numbers in the configuration can be meant, so they are only told. */

@@ -1,7 +1,9 @@
 package anneal.train;
 
+import anneal.tensor.Ops;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
+import java.util.HashMap;
 import java.util.Map;
 
 /**
@@ -15,6 +17,9 @@ public record Loss(Tensor sum, double count, Map<String, Double> metrics) {
     /** Name of the metric that counts all tokens of the batch, trained or not: it is reported as a speed, not as a mean. */
     public static final String TOKENS = "tokens";
 
+    /** Name of the metric that says how much of the loss is a penalty on the parameters. */
+    public static final String PENALTY = "penalty";
+
     public Loss {
         Shape.require(sum.size() == 1, "Loss", sum, "the sum must be one number");
         if (!(count >= 0)) {
@@ -26,5 +31,12 @@ public record Loss(Tensor sum, double count, Map<String, Double> metrics) {
     /** A loss without further metrics. */
     public Loss(Tensor sum, double count) {
         this(sum, count, Map.of());
+    }
+
+    /** With a penalty, summed over the items as the loss is: it is in the sum, and by itself in the metrics. */
+    Loss plus(Tensor penalty) {
+        Map<String, Double> with = new HashMap<>(metrics);
+        with.merge(PENALTY, (double) penalty.item(), Double::sum);
+        return new Loss(Ops.add(sum.view(1), penalty.view(1)), count, with);
     }
 }

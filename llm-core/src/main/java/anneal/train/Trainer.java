@@ -1,6 +1,8 @@
 package anneal.train;
 
+import anneal.nn.Trainable;
 import anneal.tensor.Memory;
+import anneal.tensor.Ops;
 import anneal.tensor.Rng;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
@@ -19,10 +21,12 @@ import java.util.function.IntFunction;
  *
  * <pre>
  * step:  for each micro-batch:  loss = objective(batch)          a sum over items, and how many
+ *                               loss += items * penalty          if what is trained has one
  *                               add d loss / d p to p.grad       Tape.backward
  *        g = p.grad / (items of all micro-batches)               the gradient of the mean
  *        g = g min(1, clipNorm / |g|)
  *        p = rule(p, g, schedule(step))
+ *        trainable.updated(step)                                 for example AdaLoRA's choice of ranks
  * </pre>
  *
  * <p>Because losses are sums, one batch of 8, two of 4 and eight of 1 make the same step. Each micro-batch computes in a memory scope
@@ -30,6 +34,7 @@ import java.util.function.IntFunction;
  * run that is resumed goes on bit for bit as if it had never stopped.
  */
 public final class Trainer implements AutoCloseable {
+    private final Trainable trainable;
     private final TrainConfig config;
     private final Optimizer optimizer;
     private final Checkpoints checkpoints;
@@ -40,15 +45,26 @@ public final class Trainer implements AutoCloseable {
     private volatile boolean stopped;
 
     /**
-     * A trainer of these parameters.
+     * A trainer of adapters, or of whatever else has more to say than its parameters.
      *
-     * @param parameters by name; they become trainable
+     * @param trainable its parameters become trained; its penalty and what it does after a step are part of the loop
+     * @throws IllegalArgumentException if it has no parameter, a parameter group matches none, or the checkpoint folder is in use
+     */
+    public Trainer(Trainable trainable, UpdateRule rule, TrainConfig config) {
+        this.trainable = trainable;
+        this.config = config;
+        optimizer = new Optimizer(trainable.parameters(), rule, config.groups());
+        checkpoints = new Checkpoints(config, trainable, optimizer);
+    }
+
+    /**
+     * A trainer of plain parameters. Adapters are given themselves, not their parameters: some methods do something after each step.
+     *
+     * @param parameters by name; they become trained
      * @throws IllegalArgumentException if there is none, a parameter group matches none, or the checkpoint folder is in use
      */
     public Trainer(Map<String, Tensor> parameters, UpdateRule rule, TrainConfig config) {
-        this.config = config;
-        optimizer = new Optimizer(parameters, rule, config.groups());
-        checkpoints = new Checkpoints(config, parameters, optimizer);
+        this(() -> parameters, rule, config);
     }
 
     /** Calls the listener with a report every {@code logEvery} steps. */
@@ -103,6 +119,7 @@ public final class Trainer implements AutoCloseable {
         }
         long total =
                 config.steps() > 0 ? config.steps() : DataCursor.steps(epochs, config.epochs(), config.accumulate());
+        trainable.begin(total);
         checkpoints.open();
         Window window = new Window();
         try (DataCursor<B> data = new DataCursor<>(epochs, position)) {
@@ -111,7 +128,7 @@ public final class Trainer implements AutoCloseable {
                 List<B> microBatches = data.next(config.accumulate());
                 double rate = config.schedule().rate(optimizer.steps(), total);
                 LossSums sums = accumulate(microBatches, objective, data.position());
-                double norm = update(sums, rate, microBatches, data.position());
+                double norm = update(sums, rate, total, microBatches, data.position());
                 position = data.position();
 
                 long step = optimizer.steps();
@@ -153,7 +170,7 @@ public final class Trainer implements AutoCloseable {
             try (var _ = Memory.scope();
                     var _ = Tape.compute(config.compute())) {
                 Tape.noise().restore(stepNoise.fork(i).state());
-                Loss loss = objective.apply(microBatches.get(i));
+                Loss loss = penalised(objective.apply(microBatches.get(i)));
                 if (!Float.isFinite(loss.sum().item())) {
                     throw notFinite("loss", loss.sum().item(), at, List.of(microBatches.get(i)));
                 }
@@ -168,8 +185,16 @@ public final class Trainer implements AutoCloseable {
         return sums;
     }
 
+    /** With the penalty of what is trained, once for each item. */
+    private Loss penalised(Loss loss) {
+        return trainable
+                .penalty()
+                .map(penalty -> loss.plus(Ops.scale(penalty, (float) loss.count())))
+                .orElse(loss);
+    }
+
     /** Moves the parameters along the mean gradient and returns its norm. */
-    private double update(LossSums sums, double rate, List<?> microBatches, Position at) {
+    private double update(LossSums sums, double rate, long total, List<?> microBatches, Position at) {
         if (sums.count() == 0) {
             throw new IllegalArgumentException("fit: nothing to train on in step " + (optimizer.steps() + 1) + ": "
                     + describe(microBatches) + " gave a loss over no item");
@@ -183,6 +208,7 @@ public final class Trainer implements AutoCloseable {
             scale *= Optimizer.clip(norm, config.clipNorm());
         }
         optimizer.step(scale, rate);
+        trainable.updated(new Trainable.Step(optimizer.steps(), total, scale));
         return norm;
     }
 
@@ -204,7 +230,7 @@ public final class Trainer implements AutoCloseable {
         return report.loss();
     }
 
-    /** The mean loss over some batches, without training: nothing is recorded and dropout is off. */
+    /** The mean loss over some batches, without training: nothing is recorded, dropout is off, and there is no penalty. */
     public <B> EvalReport evaluate(Iterator<? extends B> batches, Objective<? super B> objective) {
         LossSums sums = new LossSums();
         try (var _ = Tape.pause();

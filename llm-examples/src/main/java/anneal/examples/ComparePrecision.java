@@ -90,7 +90,7 @@ public final class ComparePrecision {
                     .compute(compute)
                     .build();
             List<Double> losses = new ArrayList<>();
-            try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config)) {
+            try (Trainer trainer = new Trainer(adapters, new AdamW(), config)) {
                 trainer.onStep(step -> losses.add(step.loss()));
                 trainer.fit(batches, new NextToken(lm.model()));
             }

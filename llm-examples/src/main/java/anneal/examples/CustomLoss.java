@@ -40,7 +40,7 @@ public final class CustomLoss {
                     .schedule(new Schedule.Constant(1e-3, 0))
                     .build();
             double[] last = new double[1];
-            try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config)) {
+            try (Trainer trainer = new Trainer(adapters, new AdamW(), config)) {
                 trainer.onStep(report -> last[0] = report.loss());
                 trainer.fit(data, hardest);
             }

@@ -6,6 +6,7 @@ import anneal.io.SafetensorsWriter;
 import anneal.nn.Adapter;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.nn.Trainable;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
 import java.io.IOException;
@@ -15,18 +16,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The adapters of a model: what is trained, switched off, merged, saved.
+ * The adapters of a model: what is trained, switched off, merged, saved. A trainer takes them as they are.
  *
  * <p>Files are PEFT's: {@code adapter_config.json} and {@code adapter_model.safetensors}, whose keys are "base_model.model." and the
  * names of {@link #parameters}.
  */
-public final class Adapters {
+public final class Adapters implements Trainable {
     private static final Logger LOG = LoggerFactory.getLogger(Adapters.class);
     private static final String PREFIX = "base_model.model.";
     private static final String CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
@@ -67,6 +69,7 @@ public final class Adapters {
     }
 
     /** What is trained, by name: "model.layers.0.self_attn.q_proj.lora_A.weight", and biases if the configuration says so. */
+    @Override
     public Map<String, Tensor> parameters() {
         return tuning.parameters();
     }
@@ -74,6 +77,28 @@ public final class Adapters {
     /** Paths of the adapted modules. */
     public List<String> paths() {
         return tuning.paths();
+    }
+
+    // ---------------------------------------------------------------- what the method does while it is trained
+
+    @Override
+    public void begin(long total) {
+        tuning.begin(total);
+    }
+
+    @Override
+    public Optional<Tensor> penalty() {
+        return tuning.penalty();
+    }
+
+    @Override
+    public void updated(Step step) {
+        tuning.updated(step);
+    }
+
+    @Override
+    public Map<String, Tensor> state() {
+        return tuning.state();
     }
 
     // ---------------------------------------------------------------- off and on

@@ -1,13 +1,14 @@
 package anneal.peft;
 
 import anneal.nn.Module;
+import anneal.nn.Trainable;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
 import java.util.List;
 import java.util.Map;
 
 /** What a {@link Method} has put into one model: the places that it changes, and the tensors that are trained for them. */
-interface Tuning {
+interface Tuning extends Trainable {
     /**
      * A method's part of a model, not plugged in yet.
      *
@@ -20,6 +21,7 @@ interface Tuning {
     }
 
     /** What is trained, by its name in the file without the prefix. */
+    @Override
     Map<String, Tensor> parameters();
 
     /** What the file holds, by the same names; more than {@link #parameters} where a method needs frozen numbers too. */

@@ -102,7 +102,7 @@ class LoraTrainingTest {
 
     private static Map<String, float[]> train(
             Decoder model, Adapters adapters, TrainConfig config, int rows, Path resume) {
-        try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config)) {
+        try (Trainer trainer = new Trainer(adapters, new AdamW(), config)) {
             if (resume != null) {
                 trainer.resume(resume);
             }
@@ -130,8 +130,7 @@ class LoraTrainingTest {
         Adapters adapters = lora().attach(model);
         NextToken objective = new NextToken(model);
         double after;
-        try (Trainer trainer =
-                new Trainer(adapters.parameters(), new AdamW(), config(60).build())) {
+        try (Trainer trainer = new Trainer(adapters, new AdamW(), config(60).build())) {
             double before = trainer.evaluate(data(4).apply(0), objective).loss();
             trainer.fit(data(4), objective);
             after = trainer.evaluate(data(4).apply(0), objective).loss();
@@ -144,8 +143,7 @@ class LoraTrainingTest {
         adapters.save(dir.resolve("adapter"));
         Decoder other = base();
         Adapters loaded = Adapters.load(other, dir.resolve("adapter"));
-        try (Trainer trainer =
-                new Trainer(loaded.parameters(), new AdamW(), config(1).build())) {
+        try (Trainer trainer = new Trainer(loaded, new AdamW(), config(1).build())) {
             assertThat(trainer.evaluate(data(4).apply(0), new NextToken(other)).loss())
                     .isEqualTo(after);
             loaded.merge();
