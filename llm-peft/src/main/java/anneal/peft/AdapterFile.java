@@ -58,7 +58,7 @@ abstract class AdapterFile<M extends Method> {
     }
 
     private static List<AdapterFile<?>> all() {
-        return List.of(new LoraFile());
+        return List.of(new AdaLoraFile(), new LoraFile());
     }
 
     /** The method of a file. */

@@ -58,7 +58,7 @@ abstract class LinearTuning implements Tuning {
     }
 
     @Override
-    public final Map<String, Tensor> stored() {
+    public Map<String, Tensor> stored() {
         return Collections.unmodifiableMap(stored);
     }
 

@@ -9,7 +9,7 @@ import java.util.Set;
 /** {@link Lora} in a file. */
 final class LoraFile extends AdapterFile<Lora> {
     /** Must be absent, null, false or empty. */
-    private static final Set<String> NEUTRAL = Set.of(
+    static final Set<String> NEUTRAL = Set.of(
             "modules_to_save",
             "use_dora",
             "use_qalora",
@@ -27,7 +27,7 @@ final class LoraFile extends AdapterFile<Lora> {
             "megatron_config");
 
     /** Storage order, options of initialisations. */
-    private static final Set<String> TELLS = Set.of(
+    static final Set<String> TELLS = Set.of(
             "fan_in_fan_out",
             "megatron_core",
             "qalora_group_size",

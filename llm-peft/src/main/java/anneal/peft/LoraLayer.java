@@ -26,7 +26,11 @@ final class LoraLayer implements LayerAdapter {
 
     @Override
     public Tensor apply(Tensor x, Linear base, Inner inner) {
-        Tensor z = Ops.dropout(x, dropout);
+        return plusLowRank(x, Ops.dropout(x, dropout), base, inner, a, b, scaling);
+    }
+
+    /** The layer's output, or that of what is inside, plus scaling z at bt. */
+    static Tensor plusLowRank(Tensor x, Tensor z, Linear base, Inner inner, Tensor a, Tensor b, float scaling) {
         if (inner != null || base.weight().parameter().filter(Tensor::tracked).isPresent()) {
             Tensor y = inner == null ? base.plain(x) : inner.forward(x);
             return Ops.addMatmulTInPlace(y, Ops.matmulT(z, a), b, scaling);

@@ -16,6 +16,7 @@ interface Tuning extends Trainable {
      */
     static Tuning of(Method method, Module root, boolean everyName) {
         return switch (method) {
+            case AdaLora adaLora -> AdaLoraTuning.of(adaLora, root, everyName);
             case Lora lora -> LoraTuning.of(lora, root, everyName);
         };
     }
