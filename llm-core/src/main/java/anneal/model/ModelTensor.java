@@ -3,7 +3,6 @@ package anneal.model;
 import anneal.io.TensorEntry;
 import anneal.kernels.Matrix;
 import anneal.nn.Embedding;
-import anneal.nn.LayerNorm;
 import anneal.nn.Linear;
 import anneal.nn.Norm;
 import anneal.tensor.DType;
@@ -47,7 +46,7 @@ record ModelTensor(String name, Matrix matrix, boolean vector) {
                     all.add(new ModelTensor(path + ".weight", e.weight().matrix(), false));
                 case Norm n -> {
                     add(all, path + ".weight", n.weight());
-                    add(all, path + ".bias", n instanceof LayerNorm ln ? ln.bias() : null);
+                    add(all, path + ".bias", n.own().bias());
                 }
                 default -> {}
             }

@@ -10,8 +10,9 @@ import java.util.function.BiConsumer;
  * A named part of a model: parameters of its own and child modules, both under the names of the family's weight files
  * ({@code model.layers.3.self_attn.q_proj}).
  *
- * <p>What changes a model from outside plugs into one of four sockets, none of which knows a method by name: storage and adapter of
- * a {@link Linear}, the key/value prefix of an attention, the output of a sub-layer, the input embedding.
+ * <p>What changes a model from outside plugs into one of five sockets, none of which knows a method by name: storage and adapter of
+ * a {@link Linear}, scale and shift of a {@link Norm}, the key/value prefix of an attention, the output of a sub-layer, the input
+ * embedding.
  */
 public abstract class Module {
     private final Map<String, Module> children = new LinkedHashMap<>();
