@@ -41,7 +41,7 @@ final class EmittedRows {
     boolean matmulT(MemorySegment y, MemorySegment x, Matrix w, int m) {
         switch (w) {
             case BlockMatrix b when products.containsKey(b.format()) -> fewRows(y, x, b, m);
-            case CodebookMatrix b -> fewRows(y, x, b, m);
+            case CodebookMatrix b when b.grouped() -> fewRows(y, x, b, m);
             default -> {
                 return false;
             }
@@ -74,8 +74,8 @@ final class EmittedRows {
         tasks(n, k, (from, count) -> {
             long first = (long) from * k;
             MemorySegment codes = w.codes().asSlice(first / 2),
-                    scales = w.scales().asSlice(4 * (first / w.blockSize()));
-            var rows = new CodebookProducts.Rows(codes, scales, table, w.blockSize());
+                    scales = RunScales.of(w, from, count, 0, k).floats();
+            var rows = new CodebookProducts.Rows(codes, scales, table, w.run());
             for (int i = 0; i < m; i++) {
                 codebook.multiply(y.asSlice(4 * ((long) i * n + from)), rows, x.asSlice(4L * i * k), count, k);
             }

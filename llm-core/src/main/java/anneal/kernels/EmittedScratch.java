@@ -9,6 +9,7 @@ final class EmittedScratch {
     private static final ThreadLocal<EmittedScratch> MINE = ThreadLocal.withInitial(EmittedScratch::new);
 
     private MemorySegment left = MemorySegment.NULL, strips = MemorySegment.NULL, piece = MemorySegment.NULL;
+    private MemorySegment scales = MemorySegment.NULL;
     /** What {@link TileProduct#multiply} is called with. */
     final MemorySegment arguments = Arena.ofAuto().allocate(TileProduct.ARGUMENT_BYTES, 64);
 
@@ -31,6 +32,11 @@ final class EmittedScratch {
     /** Widened numbers on their way into a packed operand. */
     MemorySegment piece(long bytes) {
         return piece.byteSize() >= bytes ? piece : (piece = allocate(bytes));
+    }
+
+    /** Scales of a piece of a matrix, where they cannot be read as they are stored. */
+    MemorySegment scales(long bytes) {
+        return scales.byteSize() >= bytes ? scales : (scales = allocate(bytes));
     }
 
     private static MemorySegment allocate(long bytes) {

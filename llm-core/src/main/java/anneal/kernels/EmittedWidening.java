@@ -21,6 +21,10 @@ final class EmittedWidening {
     private final Map<Format, Widening> formats = new EnumMap<>(Format.class);
     /** By their 16 values; code is made when they are first met. */
     private final Map<List<Float>, CodebookWidening> codebooks = new ConcurrentHashMap<>();
+    /** The one last asked for: a piece is short, and 16 floats take their time to be hashed. */
+    private volatile Codebook last = new Codebook(List.of(), null);
+
+    private record Codebook(List<Float> values, CodebookWidening code) {}
 
     EmittedWidening(Level level) {
         this.level = level;
@@ -37,6 +41,10 @@ final class EmittedWidening {
         Format format = format(w);
         if (format != null) {
             formats.get(format).rows(to, stored(w, row, col), rowBytes(w), rows, count);
+            return;
+        }
+        if (w instanceof CodebookMatrix m && m.grouped()) {
+            codebook(to, m, row, rows, col, count);
             return;
         }
         for (int i = 0; i < rows; i++) {
@@ -58,16 +66,27 @@ final class EmittedWidening {
         return w instanceof BlockMatrix m ? m.offset(1, 0) : 2L * w.cols();
     }
 
-    private void other(MemorySegment to, Matrix w, int row, int col, int count) {
-        if (w instanceof CodebookMatrix m) {
-            long from = (long) row * w.cols() + col;
-            codebooks
-                    .computeIfAbsent(m.values(), v -> new CodebookWidening(v, level, Arena.global()))
-                    .widen(to, m.codes(), m.scales(), m.blockSize(), from, count);
-            return;
+    private void codebook(MemorySegment to, CodebookMatrix m, int row, int rows, int col, int count) {
+        RunScales scales = RunScales.of(m, row, rows, col, count);
+        MemorySegment codes = m.codes().asSlice(((long) row * m.cols() + col) / 2);
+        var piece = new CodebookWidening.Piece(
+                codes, m.cols() / 2, scales.floats(), scales.apart(), m.run(), col % m.run());
+        codebook(m.values()).rows(to, piece, rows, count);
+    }
+
+    private CodebookWidening codebook(List<Float> values) {
+        Codebook found = last;
+        if (found.values != values) {
+            CodebookWidening code =
+                    codebooks.computeIfAbsent(values, v -> new CodebookWidening(v, level, Arena.global()));
+            last = found = new Codebook(values, code);
         }
+        return found.code;
+    }
+
+    private static void other(MemorySegment to, Matrix w, int row, int col, int count) {
         float[] floats = VectorScratch.mine().piece(count);
-        w.widen(row, col, count, floats, 0);
+        VectorWiden.row(w, row, col, count, floats, 0);
         MemorySegment.copy(floats, 0, to, JAVA_FLOAT, 0, count);
     }
 

@@ -12,6 +12,9 @@ import static jdk.incubator.vector.VectorOperators.LSHR;
 import static jdk.incubator.vector.VectorOperators.OR;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -21,6 +24,10 @@ import jdk.incubator.vector.IntVector;
  * number goes through the same operations. Why the loops have no helpers for vectors is said at {@link VectorDot}.
  */
 final class VectorWiden {
+    private static final VarHandle INT = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
+    /** How far each lane shifts for its code of 4 bits. */
+    private static final IntVector NIBBLES = IntVector.fromArray(INTS, new int[] {0, 4, 8, 12, 16, 20, 24, 28}, 0);
+
     private VectorWiden() {}
 
     /** As {@link Matrix#widen} of w. */
@@ -33,11 +40,78 @@ final class VectorWiden {
             case F16Matrix m -> halves(raw(m.data(), 2 * ((long) row * m.cols() + col), 2 * count), count, dst, at);
             case BF16Matrix m -> bfloats(raw(m.data(), 2 * ((long) row * m.cols() + col), 2 * count), count, dst, at);
             case BlockMatrix m -> blocks(m, row, col, count, dst, at);
+            case Int8Matrix m ->
+                bytes(raw(m.codes(), (long) row * m.cols() + col, count), 0, count, m.scale(row), dst, at);
+            case GroupMatrix m -> groups(m, row, col, count, dst, at);
             case RoundedMatrix m -> {
                 row(m.stored(), row, col, count, dst, at);
                 VectorRounding.bfloats(dst, at, count);
             }
             default -> w.widen(row, col, count, dst, at);
+        }
+    }
+
+    /** Group by group; pieces that begin inside a byte are rare and taken one by one. */
+    private static void groups(GroupMatrix m, int row, int col, int count, float[] dst, int at) {
+        if (m.pairs() && (col | m.group()) % 2 != 0) {
+            m.widen(row, col, count, dst, at);
+            return;
+        }
+        int ofByte = m.pairs() ? 2 : 1;
+        byte[] raw = raw(m.codes(), m.offset(row, col), (count + ofByte - 1) / ofByte);
+        for (int i = 0; i < count; ) {
+            long index = m.groupOf(row, col + i);
+            int some = Math.min(count - i, m.group() - (col + i) % m.group());
+            if (m.pairs()) {
+                nibbles(raw, i / 2, some, m.zero(index), m.scale(index), dst, at + i);
+            } else {
+                unsigned(raw, i, some, m.zero(index), m.scale(index), dst, at + i);
+            }
+            i += some;
+        }
+    }
+
+    /** Signed bytes times a scale. */
+    private static void bytes(byte[] s, int from, int count, float scale, float[] dst, int at) {
+        int i = 0;
+        for (; i <= count - 8; i += 8) {
+            IntVector codes =
+                    (IntVector) ByteVector.fromArray(BYTES, s, from + i).castShape(INTS, 0);
+            FloatVector f = (FloatVector) codes.convertShape(I2F, FLOATS, 0);
+            f.mul(scale).intoArray(dst, at + i);
+        }
+        for (; i < count; i++) {
+            dst[at + i] = s[from + i] * scale;
+        }
+    }
+
+    /** Unsigned bytes less their zero, times a scale. */
+    private static void unsigned(byte[] s, int from, int count, int zero, float scale, float[] dst, int at) {
+        int i = 0;
+        for (; i <= count - 8; i += 8) {
+            IntVector codes =
+                    (IntVector) ByteVector.fromArray(BYTES, s, from + i).castShape(INTS, 0);
+            FloatVector f = (FloatVector) codes.and(255).sub(zero).convertShape(I2F, FLOATS, 0);
+            f.mul(scale).intoArray(dst, at + i);
+        }
+        for (; i < count; i++) {
+            dst[at + i] = ((s[from + i] & 255) - zero) * scale;
+        }
+    }
+
+    /** Codes of 4 bits, the first of a byte in the lower ones: four bytes go into all lanes, each lane shifts out its own code. */
+    private static void nibbles(byte[] s, int from, int count, int zero, float scale, float[] dst, int at) {
+        int i = 0;
+        for (; i <= count - 8; i += 8) {
+            IntVector codes = IntVector.broadcast(INTS, (int) INT.get(s, from + i / 2))
+                    .lanewise(LSHR, NIBBLES)
+                    .and(15)
+                    .sub(zero);
+            FloatVector f = (FloatVector) codes.convertShape(I2F, FLOATS, 0);
+            f.mul(scale).intoArray(dst, at + i);
+        }
+        for (; i < count; i++) {
+            dst[at + i] = ((s[from + i / 2] >> i % 2 * 4 & 15) - zero) * scale;
         }
     }
 

@@ -9,11 +9,13 @@ import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -269,30 +271,90 @@ abstract class KernelsContract {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {32, 64, 320})
-    void codebook(int block) {
-        int rows = 37, cols = 960;
+    @CsvSource({"32, 960", "64, 960", "320, 960", "128, 576", "64, 96", "4096, 96", "64, 80", "32, 45"})
+    void codebook(int block, int cols) {
+        int rows = 37, numbers = rows * cols, blocks = (numbers + block - 1) / block;
         Random random = new Random(8);
         try (Arena arena = Arena.ofShared()) {
-            byte[] bytes = new byte[rows * cols / 2];
+            byte[] bytes = new byte[(numbers + 1) / 2];
             random.nextBytes(bytes);
             MemorySegment codes = arena.allocate(bytes.length + 1).asSlice(1); // at an odd address, as in a file
             MemorySegment.copy(bytes, 0, codes, JAVA_BYTE, 0, bytes.length);
-            MemorySegment scales = arena.allocate(JAVA_FLOAT, rows * cols / block);
-            for (int i = 0; i < rows * cols / block; i++) {
-                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian());
-            }
-            Matrix w = new CodebookMatrix(codes, scales, rows, cols, block, CodebookMatrix.NF4);
-            float[] plain = new float[rows * cols];
-            for (int i = 0; i < plain.length; i++) {
-                int code = i % 2 == 0 ? bytes[i / 2] >> 4 & 15 : bytes[i / 2] & 15;
-                plain[i] = CodebookMatrix.NF4.get(code) * scales.getAtIndex(JAVA_FLOAT, i / block);
-            }
-            for (int m : new int[] {1, 3, 8, 9, 41}) {
-                for (Compute compute : Compute.values()) {
-                    both(compute, w, plain, m);
+            MemorySegment nested = arena.allocate(blocks), map = arena.allocate(JAVA_FLOAT, 256);
+            MemorySegment absmax = arena.allocate(JAVA_FLOAT, blocks / 16 + 1);
+            for (MemorySegment s : List.of(map, absmax)) {
+                for (long i = 0; i < s.byteSize() / 4; i++) {
+                    s.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian());
                 }
             }
+            float[] scale = new float[blocks];
+            MemorySegment plainScales = arena.allocate(JAVA_FLOAT, blocks);
+            for (int i = 0; i < blocks; i++) {
+                int code = random.nextInt(256);
+                nested.set(JAVA_BYTE, i, (byte) code);
+                scale[i] = map.getAtIndex(JAVA_FLOAT, code) * absmax.getAtIndex(JAVA_FLOAT, i / 16) + 0.25f;
+                plainScales.setAtIndex(JAVA_FLOAT, i, scale[i]);
+            }
+            float[] plain = new float[numbers];
+            for (int i = 0; i < plain.length; i++) {
+                int code = i % 2 == 0 ? bytes[i / 2] >> 4 & 15 : bytes[i / 2] & 15;
+                plain[i] = CodebookMatrix.NF4.get(code) * scale[i / block];
+            }
+            for (Scales scales :
+                    List.of(new Scales.Plain(plainScales), new Scales.Nested(nested, absmax, map, 0.25f, 16))) {
+                Matrix w = new CodebookMatrix(codes, scales, rows, cols, block, CodebookMatrix.NF4);
+                bothOfSomeSizes(w, plain);
+            }
+        }
+    }
+
+    private void bothOfSomeSizes(Matrix w, float[] plain) {
+        for (int m : new int[] {1, 3, 8, 9, 41}) {
+            for (Compute compute : Compute.values()) {
+                both(compute, w, plain, m);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"4, 32, 96", "3, 15, 60", "8, 32, 96", "8, 13, 39", "5, 64, 64", "4, 10, 30"})
+    void groups(int bits, int group, int cols) {
+        int rows = 37, ofByte = bits <= 4 ? 2 : 1, groups = rows * cols / group;
+        Random random = new Random(9);
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment codes = arena.allocate(rows * cols / ofByte), zeros = arena.allocate(groups);
+            MemorySegment scales = arena.allocate(JAVA_FLOAT, groups);
+            for (int i = 0; i < groups; i++) {
+                zeros.set(JAVA_BYTE, i, (byte) random.nextInt(1 << bits));
+                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian() / (1 << bits));
+            }
+            float[] plain = new float[rows * cols];
+            for (int i = 0; i < plain.length; i++) {
+                int code = random.nextInt(1 << bits), old = codes.get(JAVA_BYTE, i / ofByte);
+                codes.set(JAVA_BYTE, i / ofByte, (byte) (ofByte == 2 && i % 2 == 1 ? old | code << 4 : code));
+                plain[i] = (code - (zeros.get(JAVA_BYTE, i / group) & 255)) * scales.getAtIndex(JAVA_FLOAT, i / group);
+            }
+            bothOfSomeSizes(new GroupMatrix(codes, scales, zeros, rows, cols, group, bits), plain);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {96, 45})
+    void bytesWithAScaleOfTheirRow(int cols) {
+        int rows = 37;
+        Random random = new Random(10);
+        try (Arena arena = Arena.ofShared()) {
+            byte[] bytes = new byte[rows * cols];
+            random.nextBytes(bytes);
+            MemorySegment codes = arena.allocateFrom(JAVA_BYTE, bytes), scales = arena.allocate(JAVA_FLOAT, rows);
+            for (int i = 0; i < rows; i++) {
+                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian() / 127);
+            }
+            float[] plain = new float[rows * cols];
+            for (int i = 0; i < plain.length; i++) {
+                plain[i] = bytes[i] * scales.getAtIndex(JAVA_FLOAT, i / cols);
+            }
+            bothOfSomeSizes(new Int8Matrix(codes, scales, rows, cols), plain);
         }
     }
 

@@ -22,8 +22,8 @@ public final class CodebookWidening {
     static final int[] SHIFTS = {4, 0, 12, 8, 20, 16, 28, 24};
 
     private static final int FLOAT = 4, GROUP_BYTES = GROUP / 2;
-    private static final FunctionDescriptor SIGNATURE =
-            FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    private static final FunctionDescriptor SIGNATURE = FunctionDescriptor.ofVoid(
+            ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
     private final MethodHandle call;
 
@@ -49,30 +49,75 @@ public final class CodebookWidening {
             throw new IllegalArgumentException("emit: numbers [" + first + ", " + (first + count) + ") in blocks of "
                     + block + " are no whole groups of " + GROUP);
         }
-        long end = first + count, groups = count / GROUP, ofBlock = block / GROUP;
-        long blocks = (end + block - 1) / block - first / block;
-        MemorySegment to = dst.asSlice(0, (long) FLOAT * count),
-                from = codes.asSlice(first / 2, count / 2),
-                factors = scales.asSlice(first / block * FLOAT, blocks * FLOAT);
-        if (count == 0) {
+        Piece piece = new Piece(
+                codes.asSlice(first / 2), 0, scales.asSlice(first / block * FLOAT), 0, block, (int) (first % block));
+        rows(dst, piece, 1, count);
+    }
+
+    /**
+     * A piece of a matrix whose rows are alike: columns of it share a scale in every row.
+     *
+     * @param codes the first row's and all that follow
+     * @param codesApart bytes from row to row of codes
+     * @param scales the first row's and all that follow
+     * @param scalesApart bytes from row to row of scales
+     * @param block numbers that share a scale, a multiple of {@link #GROUP}
+     * @param from where in its block a row of the piece begins, a multiple of {@link #GROUP}
+     */
+    public record Piece(
+            MemorySegment codes, long codesApart, MemorySegment scales, long scalesApart, int block, int from) {}
+
+    /**
+     * dst[i, 0 .. count) = row i of a piece.
+     *
+     * @param dst floats [rows, count]
+     * @param count a multiple of {@link #GROUP}
+     * @throws IndexOutOfBoundsException if a segment is too short
+     */
+    public void rows(MemorySegment dst, Piece p, int rows, int count) {
+        if (p.block <= 0 || p.block % GROUP != 0 || p.from % GROUP != 0 || count % GROUP != 0) {
+            throw new IllegalArgumentException("emit: numbers [" + p.from + ", " + (p.from + count) + ") in blocks of "
+                    + p.block + " are no whole groups of " + GROUP);
+        }
+        long groups = count / GROUP, ofBlock = p.block / GROUP;
+        long blocks = (p.from + count + p.block - 1) / p.block, codeBytes = count / 2, scaleBytes = blocks * FLOAT;
+        if (rows > 1 && (p.codesApart < codeBytes || p.scalesApart < 0)) {
+            throw new IllegalArgumentException(
+                    "emit: rows of " + codeBytes + " bytes overlap when " + p.codesApart + " apart");
+        }
+        MemorySegment to = dst.asSlice(0, (long) FLOAT * Math.max(0, rows) * count),
+                from = p.codes.asSlice(0, p.codesApart * Math.max(0, rows - 1) + codeBytes),
+                factors = p.scales.asSlice(0, p.scalesApart * Math.max(0, rows - 1) + scaleBytes);
+        if (count == 0 || rows <= 0) {
             return;
         }
         try {
-            call.invokeExact(to, from, factors, groups, ofBlock, ofBlock - first % block / GROUP);
+            call.invokeExact(
+                    to,
+                    from,
+                    factors,
+                    groups,
+                    ofBlock,
+                    ofBlock - p.from / GROUP,
+                    (long) rows,
+                    p.codesApart - codeBytes,
+                    p.scalesApart - (scaleBytes - FLOAT));
         } catch (Throwable e) {
             throw CodeBuffer.failure(e);
         }
     }
 
     /**
-     * The function (dst, codes, scales, groups, groups of a block, groups left in the first one).
+     * The function (dst, codes, scales, groups of a row, groups of a block, groups left in a row's first one, and on the stack: rows,
+     * bytes from the codes at the end of a row to the next ones, bytes from the last scale of a row to the next row's first).
      *
      * <p>Four bytes are put into all lanes, and each lane shifts its own code to the lowest bits, which is all that a lookup
      * looks at. All levels use 256 bits, where the 16 values are two registers: from AVX-512 on one lookup takes both; before,
      * there are two, and the code's fourth bit, moved to the sign, chooses.
      *
      * <pre>
-     * RDI  dst     RSI  codes     RDX  scale     RCX  groups left     R8  groups of a block     R9  those left in this one
+     * RDI  dst     RSI  codes     RDX  scale     RCX  groups of a row     R8  groups of a block     R9  those left in a first one
+     * R10  rows left     R11  groups left in the row     RAX  groups left in the block
      * ymm0 codes   ymm1, ymm2  values looked up  ymm3 scale
      * ymm12, ymm13 the 16 values                 ymm14 how far each lane shifts
      * </pre>
@@ -81,13 +126,17 @@ public final class CodebookWidening {
         Assembler a = new Assembler();
         Vectors<Ymm> y = a.ymm();
         Constants constants = new Constants(a);
-        Label block = new Label(), group = new Label(), end = new Label();
+        Label row = new Label(), block = new Label(), group = new Label(), end = new Label();
         Ymm scale = y.reg(3);
         constants.address(
                 Gp.RAX, values.stream().mapToInt(Float::floatToRawIntBits).toArray());
         y.vmovups(y.reg(12), Mem.at(Gp.RAX));
         y.vmovups(y.reg(13), Mem.at(Gp.RAX, 32));
         constants.lanes(y.reg(14), SHIFTS);
+        a.mov(Gp.R10, Mem.at(Gp.RSP, 8));
+        a.bind(row);
+        a.mov(Gp.R11, Gp.RCX);
+        a.mov(Gp.RAX, Gp.R9);
         a.bind(block);
         y.vbroadcastss(scale, Mem.at(Gp.RDX));
         a.bind(group);
@@ -98,14 +147,20 @@ public final class CodebookWidening {
         }
         a.add(Gp.RSI, GROUP_BYTES);
         a.add(Gp.RDI, FLOAT * GROUP);
-        a.sub(Gp.RCX, 1);
+        a.sub(Gp.R11, 1);
         a.jz(end);
-        a.sub(Gp.R9, 1);
+        a.sub(Gp.RAX, 1);
         a.jnz(group);
-        a.mov(Gp.R9, Gp.R8);
+        a.mov(Gp.RAX, Gp.R8);
         a.add(Gp.RDX, FLOAT);
         a.jmp(block);
         a.bind(end);
+        a.mov(Gp.RAX, Mem.at(Gp.RSP, 16));
+        a.add(Gp.RSI, Gp.RAX);
+        a.mov(Gp.RAX, Mem.at(Gp.RSP, 24));
+        a.add(Gp.RDX, Gp.RAX);
+        a.sub(Gp.R10, 1);
+        a.jnz(row);
         a.vzeroupper();
         a.ret();
         constants.end();

@@ -173,6 +173,48 @@ class WideningTest {
         }
     }
 
+    @Test
+    void narrowPiecesOfManyRowsWithACodebook() {
+        for (Level level : Level.available()) {
+            CodebookWidening widening = new CodebookWidening(CodebookMatrix.NF4, level, arena);
+            for (int round = 0; round < 80; round++) {
+                codebookRows(widening, 32 << random.nextInt(4), round % 2 == 0);
+            }
+        }
+        MemorySegment s = arena.allocate(4096);
+        CodebookWidening nf4 = new CodebookWidening(CodebookMatrix.NF4, Level.AVX2, arena);
+        assertThatThrownBy(() -> nf4.rows(s, new CodebookWidening.Piece(s, 15, s, 4, 64, 0), 2, 32))
+                .hasMessage("emit: rows of 16 bytes overlap when 15 apart");
+        assertThatThrownBy(() -> nf4.rows(s, new CodebookWidening.Piece(s, 32, s.asSlice(0, 8), 4, 64, 32), 2, 64))
+                .isInstanceOf(IndexOutOfBoundsException.class);
+    }
+
+    private void codebookRows(CodebookWidening widening, int block, boolean behind) {
+        int rows = random.nextInt(1, 7), from = 32 * random.nextInt(block / 32), count = 32 * random.nextInt(1, 9);
+        int codesApart = count / 2 + 16 * random.nextInt(3), runs = (from + count + block - 1) / block;
+        int scalesApart = 4 * (runs + random.nextInt(2));
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment codes = GuardedMemory.allocate(arena, (long) codesApart * (rows - 1) + count / 2, behind);
+            MemorySegment scales = GuardedMemory.allocate(arena, (long) scalesApart * (rows - 1) + 4L * runs, behind);
+            MemorySegment dst = GuardedMemory.allocate(arena, 4L * rows * count, behind);
+            for (long i = 0; i < codes.byteSize(); i++) {
+                codes.set(JAVA_BYTE, i, (byte) random.nextInt());
+            }
+            for (long i = 0; i < scales.byteSize(); i += 4) {
+                scales.set(JAVA_FLOAT_UNALIGNED, i, (float) random.nextGaussian());
+            }
+            widening.rows(
+                    dst, new CodebookWidening.Piece(codes, codesApart, scales, scalesApart, block, from), rows, count);
+            for (int i = 0; i < dst.byteSize() / 4; i++) {
+                int row = i / count, col = i % count;
+                int both = codes.get(JAVA_BYTE, row * codesApart + col / 2);
+                float value = CodebookMatrix.NF4.get(col % 2 == 0 ? both >> 4 & 15 : both & 15);
+                float scale = scales.get(JAVA_FLOAT_UNALIGNED, row * scalesApart + (from + col) / block * 4L);
+                assertThat(dst.get(JAVA_FLOAT_UNALIGNED, 4L * i)).isEqualTo(value * scale);
+            }
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("functions")
     void narrowPiecesOfManyRows(Format format, Level level) {
