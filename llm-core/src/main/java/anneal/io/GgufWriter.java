@@ -191,7 +191,7 @@ public final class GgufWriter {
     }
 
     private DType stored(TensorEntry tensor) {
-        if (target == null || !Convert.isPlainReal(tensor.dtype())) {
+        if (target == null || tensor.asItIs() || !Convert.isPlainReal(tensor.dtype())) {
             return tensor.dtype();
         }
         long[] shape = tensor.shape();

@@ -146,7 +146,7 @@ public final class SafetensorsWriter {
     }
 
     private DType stored(TensorEntry tensor) {
-        return target != null && Convert.isPlainReal(tensor.dtype()) ? target : tensor.dtype();
+        return target != null && !tensor.asItIs() && Convert.isPlainReal(tensor.dtype()) ? target : tensor.dtype();
     }
 
     private long bytes(TensorEntry tensor) {

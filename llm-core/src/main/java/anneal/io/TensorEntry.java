@@ -21,6 +21,42 @@ public interface TensorEntry {
     /** The numbers, row after row, little endian: dtype().bytes(number of elements) bytes. */
     MemorySegment data();
 
+    /** True if a writer that stores real numbers as another type leaves this one alone: the scales of a quantised weight. */
+    default boolean asItIs() {
+        return false;
+    }
+
+    /** An entry that a writer leaves in its type. */
+    static TensorEntry asItIs(String name, DType dtype, long[] shape, MemorySegment data) {
+        StoredTensor tensor = new StoredTensor(name, dtype, shape, data);
+        return new TensorEntry() {
+            @Override
+            public String name() {
+                return name;
+            }
+
+            @Override
+            public DType dtype() {
+                return dtype;
+            }
+
+            @Override
+            public long[] shape() {
+                return tensor.shape();
+            }
+
+            @Override
+            public MemorySegment data() {
+                return data;
+            }
+
+            @Override
+            public boolean asItIs() {
+                return true;
+            }
+        };
+    }
+
     /**
      * An entry whose numbers are made when they are written and can be freed afterwards, for example by widening a
      * quantised matrix: saving then needs memory for one tensor, not for all.

@@ -6,12 +6,12 @@ import static anneal.kernels.LittleEndian.i8;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Signed bytes times a scale of their row: code * scale.
+ * Signed bytes times a scale of their row: code * (absmax / 127).
  *
  * @param codes rows * cols signed bytes
- * @param scales one float for each row: its largest number / 127
+ * @param absmax one float for each row: its largest absolute value
  */
-public record Int8Matrix(MemorySegment codes, MemorySegment scales, int rows, int cols) implements Matrix {
+public record Int8Matrix(MemorySegment codes, MemorySegment absmax, int rows, int cols) implements Matrix {
     @Override
     public void widen(int row, int col, int count, float[] dst, int at) {
         float scale = scale(row);
@@ -23,7 +23,7 @@ public record Int8Matrix(MemorySegment codes, MemorySegment scales, int rows, in
 
     /** The scale of a row. */
     public float scale(int row) {
-        return scales.get(FLOAT, 4L * row);
+        return absmax.get(FLOAT, 4L * row) / 127;
     }
 
     @Override

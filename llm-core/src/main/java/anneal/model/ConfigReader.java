@@ -8,6 +8,7 @@ import anneal.model.DecoderConfig.Dropouts;
 import anneal.model.DecoderConfig.Rotary;
 import anneal.model.DecoderConfig.SpecialTokens;
 import anneal.nn.RopeScaling;
+import anneal.nn.WeightReader;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -360,13 +361,26 @@ final class ConfigReader {
         return json.string(key, usual);
     }
 
+    /** Quantised weights describe themselves; all that counts here is that somebody reads them. */
+    private void requireReadable() {
+        if (!json.has("quantization_config")) {
+            return;
+        }
+        read.add("quantization_config");
+        String method = json.object("quantization_config").string("quant_method", "unknown");
+        List<String> methods =
+                WeightReader.all().stream().map(WeightReader::method).toList();
+        if (!methods.contains(method)) {
+            throw new IllegalArgumentException(json.where()
+                    + ": weights quantised under \"quantization_config\" cannot be read here (quant_method \"" + method
+                    + "\"" + (methods.isEmpty() ? "" : ", readable: " + String.join(", ", methods))
+                    + "); use a GGUF file or the unquantised model");
+        }
+    }
+
     /** Unknown keys are errors, but for those that are null, off, private (an underscore in front) or a classification head's. */
     private void requireUnderstood() {
-        if (json.has("quantization_config")) {
-            throw new IllegalArgumentException(json.where()
-                    + ": weights quantised under \"quantization_config\" cannot be read here; use a GGUF file or the"
-                    + " unquantised model");
-        }
+        requireReadable();
         Set<String> known = new TreeSet<>(read);
         known.addAll(HARMLESS);
         for (String key : json.keys()) {

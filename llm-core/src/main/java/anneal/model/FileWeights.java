@@ -1,9 +1,11 @@
 package anneal.model;
 
 import anneal.io.StoredTensor;
+import anneal.nn.Stored;
 import anneal.nn.StoredWeight;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
+import anneal.nn.WeightReader;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -22,6 +24,7 @@ final class FileWeights implements WeightSource {
     private final Map<String, StoredTensor> unused;
     private final boolean transposed;
     private final Arena arena;
+    private final List<WeightReader> readers = WeightReader.all();
     private final List<String> missing = new ArrayList<>();
     private final List<String> wrong = new ArrayList<>();
 
@@ -40,6 +43,10 @@ final class FileWeights implements WeightSource {
 
     @Override
     public Weight matrix(String name, int out, int in, Role role) {
+        Weight other = inAnotherForm(name, out, in);
+        if (other != null) {
+            return other;
+        }
         boolean turned = transposed && (role == Role.LINEAR || role == Role.RESIDUAL);
         StoredTensor t = turned ? take(name, in, out) : take(name, out, in);
         if (t == null) {
@@ -58,6 +65,37 @@ final class FileWeights implements WeightSource {
             vector.set(t.floats());
         }
         return vector;
+    }
+
+    /** A weight that is no tensor [out, in] of real numbers, if there is somebody to read it; else null. */
+    private Weight inAnotherForm(String name, int out, int in) {
+        StoredTensor t = unused.get(name);
+        boolean plain = t != null && t.dtype().isReal() && t.count() == (long) out * in;
+        if (t == null || plain) {
+            return null;
+        }
+        String layer = name.substring(0, name.lastIndexOf('.')), prefix = layer + ".";
+        Map<String, Stored> tensors = new LinkedHashMap<>();
+        unused.forEach((key, s) -> {
+            if (key.startsWith(prefix)) {
+                tensors.put(key.substring(prefix.length()), new Stored(s.dtype(), s.data(), s.shape()));
+            }
+        });
+        List<String> given = List.copyOf(tensors.keySet());
+        for (WeightReader reader : readers) {
+            try {
+                Weight weight = reader.read(layer, out, in, tensors, arena).orElse(null);
+                if (weight != null) {
+                    given.stream().filter(key -> !tensors.containsKey(key)).forEach(key -> unused.remove(prefix + key));
+                    return weight;
+                }
+            } catch (IllegalArgumentException e) {
+                given.forEach(key -> unused.remove(prefix + key));
+                wrong.add(e.getMessage());
+                return new Absent(out, in);
+            }
+        }
+        return null;
     }
 
     private StoredTensor take(String name, long... shape) {

@@ -13,6 +13,7 @@ import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -314,7 +315,7 @@ final class GgufModel {
             int dot = t.name().lastIndexOf('.');
             String name = names.get(t.name().substring(0, dot)) + t.name().substring(dot);
             int heads = permutedHeads(t.name(), c);
-            out.add(heads == 0 ? t.entry(name, null) : t.entry(name, inverse(toHalves(heads, c))));
+            out.add(t.ggufEntry(name, heads == 0 ? null : inverse(toHalves(heads, c))));
         }
         RopeScaling scaling =
                 c.rotary() == null ? new RopeScaling.None() : c.rotary().scaling();
@@ -333,15 +334,39 @@ final class GgufModel {
         return inverse;
     }
 
-    /** The number that stands for a file's main type. */
-    static int fileType(DType type) {
-        return switch (type) {
+    /** The number that stands for a file's main type: that of most of its matrices' numbers. */
+    static int fileType(List<TensorEntry> entries, DType floats) {
+        Map<DType, Long> numbers = new EnumMap<>(DType.class);
+        for (TensorEntry e : entries) {
+            if (e.shape().length > 1) {
+                DType type = e.dtype() == DType.F32 ? floats : e.dtype();
+                numbers.merge(type, Arrays.stream(e.shape()).reduce(1, (a, b) -> a * b), Long::sum);
+            }
+        }
+        DType most = numbers.entrySet().stream()
+                .max(Map.Entry.comparingByValue())
+                .map(Map.Entry::getKey)
+                .orElse(floats);
+        return switch (most) {
             case F32 -> 0;
             case F16 -> 1;
+            case Q4_0 -> 2;
+            case Q4_1 -> 3;
             case Q8_0 -> 7;
+            case Q5_0 -> 8;
+            case Q5_1 -> 9;
+            case Q4_K -> 14;
+            case Q5_K -> 16;
+            case Q6_K -> 18;
             case BF16 -> 32;
-            default ->
-                throw new IllegalArgumentException("GGUF: a model is written as F32, F16, BF16 or Q8_0, not " + type);
+            default -> throw new IllegalArgumentException("GGUF: there is no number for a file of " + most);
         };
+    }
+
+    /** Throws unless what is no block can be written so. */
+    static void requireFloats(DType type) {
+        if (type != DType.F32 && type != DType.F16 && type != DType.BF16 && type != DType.Q8_0) {
+            throw new IllegalArgumentException("GGUF: a model is written as F32, F16, BF16 or Q8_0, not " + type);
+        }
     }
 }

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /** Decoders on disk: Hugging Face folders (config.json and safetensors) and GGUF files, read in place and written. */
@@ -72,9 +73,10 @@ public final class ModelFiles {
     }
 
     /**
-     * Writes config.json, generation_config.json and safetensors into a folder that exists.
+     * Writes config.json, generation_config.json and safetensors into a folder that exists. Weights that were quantised into a form that
+     * folders have keep it.
      *
-     * @param type F32, F16 or BF16
+     * @param type of all other numbers, F32, F16 or BF16
      */
     public static void save(Decoder model, Path folder, DType type) {
         requireMerged(model);
@@ -83,14 +85,40 @@ public final class ModelFiles {
         json.put("torch_dtype", torchName(type));
         json.put("tie_word_embeddings", ModelTensor.tied(model));
         boolean turned = c.family().names().transposed();
+        List<ModelTensor> tensors = ModelTensor.of(model);
+        quantizationConfig(model).ifPresent(q -> json.put("quantization_config", q));
         List<TensorEntry> entries = new ArrayList<>();
-        for (ModelTensor t : ModelTensor.of(model)) {
+        for (ModelTensor t : tensors) {
             boolean layer = t.name().startsWith(c.family().names().layers() + ".") && !t.vector();
-            entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
+            if (t.folderForm().isPresent()) {
+                t.folderForm()
+                        .get()
+                        .tensors()
+                        .forEach((name, s) -> entries.add(
+                                TensorEntry.asItIs(t.layer() + "." + name, s.dtype(), s.shape(), s.data())));
+            } else {
+                entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
+            }
         }
         new SafetensorsWriter().as(type).write(folder, "model", entries, SHARD);
         Json.write(folder.resolve("generation_config.json"), generationConfig(c));
         Json.write(folder.resolve("config.json"), json);
+    }
+
+    /** What all layers that are not floats say of themselves; they must agree, since one config.json describes them all. */
+    private static Optional<Map<String, Object>> quantizationConfig(Decoder model) {
+        Map<String, Linear> layers = model.find(Linear.class);
+        List<String> plain = layers.keySet().stream()
+                .filter(path -> layers.get(path).weight().folderForm().isEmpty())
+                .toList();
+        Map<Map<String, Object>, String> said = new LinkedHashMap<>();
+        layers.forEach((path, l) -> l.weight().folderForm().ifPresent(f -> said.putIfAbsent(f.config(plain), path)));
+        if (said.size() > 1) {
+            throw new IllegalArgumentException(
+                    "save: layers are quantised in ways that one config.json cannot describe: "
+                            + String.join(" and ", said.values()) + " differ");
+        }
+        return said.keySet().stream().findFirst();
     }
 
     private static String torchName(DType type) {
@@ -112,19 +140,20 @@ public final class ModelFiles {
     }
 
     /**
-     * Writes a GGUF file.
+     * Writes a GGUF file. Weights that were quantised into its blocks keep them.
      *
-     * @param type F32, F16, BF16 or Q8_0; vectors are always F32
+     * @param type of all other matrices, F32, F16, BF16 or Q8_0; vectors are always F32
      * @param more further metadata: the vocabulary
      */
     public static void saveGguf(Decoder model, Path file, DType type, Consumer<GgufWriter> more) {
         requireMerged(model);
-        int number = GgufModel.fileType(type);
+        GgufModel.requireFloats(type);
+        List<TensorEntry> entries = GgufModel.entries(ModelTensor.of(model), model.config());
         GgufWriter to = new GgufWriter().as(type);
         GgufModel.write(model.config(), to);
-        to.put("general.file_type", number);
+        to.put("general.file_type", GgufModel.fileType(entries, type));
         more.accept(to);
-        to.write(file, GgufModel.entries(ModelTensor.of(model), model.config()));
+        to.write(file, entries);
     }
 
     /** What is plugged into a model is not in its tensors: saving it would lose it without a word. */

@@ -1,10 +1,14 @@
 package anneal.model;
 
+import anneal.io.StoredTensor;
 import anneal.io.TensorEntry;
 import anneal.kernels.Matrix;
 import anneal.nn.Embedding;
+import anneal.nn.FolderForm;
 import anneal.nn.Linear;
 import anneal.nn.Norm;
+import anneal.nn.Stored;
+import anneal.nn.Weight;
 import anneal.tensor.DType;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -13,6 +17,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A tensor of a model that is about to be written; its numbers are widened when their turn comes.
@@ -20,8 +25,9 @@ import java.util.List;
  * @param name "model.norm.weight"
  * @param matrix the numbers [out, in]; a vector is one row
  * @param vector true for a tensor of one dim
+ * @param weight what the matrix is stored in, null for a vector
  */
-record ModelTensor(String name, Matrix matrix, boolean vector) {
+record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
     private static final ValueLayout.OfFloat FLOAT =
             ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
@@ -38,12 +44,11 @@ record ModelTensor(String name, Matrix matrix, boolean vector) {
             switch (module) {
                 case Linear l -> {
                     if (l != model.head() || !tied(model)) {
-                        all.add(new ModelTensor(path + ".weight", l.weight().matrix(), false));
+                        all.add(of(path, l.weight()));
                     }
                     add(all, path + ".bias", l.bias());
                 }
-                case Embedding e ->
-                    all.add(new ModelTensor(path + ".weight", e.weight().matrix(), false));
+                case Embedding e -> all.add(of(path, e.weight()));
                 case Norm n -> {
                     add(all, path + ".weight", n.weight());
                     add(all, path + ".bias", n.own().bias());
@@ -54,9 +59,24 @@ record ModelTensor(String name, Matrix matrix, boolean vector) {
         return all;
     }
 
+    private static ModelTensor of(String path, Weight weight) {
+        return new ModelTensor(path + ".weight", weight.matrix(), false, weight);
+    }
+
+    /** Path of the layer: the name without ".weight". */
+    String layer() {
+        return name.substring(0, name.lastIndexOf('.'));
+    }
+
+    /** How the weight stands in a folder, if not as one tensor of floats. */
+    Optional<FolderForm> folderForm() {
+        return Optional.ofNullable(weight).flatMap(Weight::folderForm);
+    }
+
     private static void add(List<ModelTensor> all, String name, Tensor vector) {
         if (vector != null) {
-            all.add(new ModelTensor(name, new anneal.kernels.F32Matrix(vector.buf(), 1, (int) vector.size()), true));
+            all.add(new ModelTensor(
+                    name, new anneal.kernels.F32Matrix(vector.buf(), 1, (int) vector.size()), true, null));
         }
     }
 
@@ -65,6 +85,16 @@ record ModelTensor(String name, Matrix matrix, boolean vector) {
         int rows = vector ? matrix.cols() : matrix.rows();
         long[] shape = vector ? new long[] {rows} : new long[] {rows, matrix.cols()};
         return TensorEntry.lazy(as, DType.F32, shape, () -> vector ? elements(order) : floats(order, false));
+    }
+
+    /** The tensor as GGUF holds it: its blocks if it has some, else as {@link #entry}. Rows are moved whole. */
+    TensorEntry ggufEntry(String as, int[] order) {
+        Stored blocks = weight == null ? null : weight.blocks().orElse(null);
+        if (blocks == null) {
+            return entry(as, order);
+        }
+        StoredTensor tensor = new StoredTensor(as, blocks.dtype(), blocks.shape(), blocks.data());
+        return order == null ? tensor : tensor.permuteRows(order, Arena.ofAuto());
     }
 
     /** The tensor as f32, standing as [in, out]. */

@@ -37,4 +37,22 @@ public interface Weight {
     default Weight dense(Arena arena) {
         return DenseWeight.copy(matrix(), arena);
     }
+
+    /**
+     * True if {@link #matmulT} is the product with {@link #matrix} itself, so that an adapter may compute it together with its own;
+     * false if x is rounded on its way.
+     */
+    default boolean exact() {
+        return true;
+    }
+
+    /** How this stands in a Hugging Face folder; empty: as floats, of whatever type the folder is written in. */
+    default Optional<FolderForm> folderForm() {
+        return Optional.empty();
+    }
+
+    /** The matrix [out, in] as blocks that a GGUF file can hold as they are; empty: it is written as floats are. */
+    default Optional<Stored> blocks() {
+        return Optional.empty();
+    }
 }

@@ -348,11 +348,11 @@ abstract class KernelsContract {
             random.nextBytes(bytes);
             MemorySegment codes = arena.allocateFrom(JAVA_BYTE, bytes), scales = arena.allocate(JAVA_FLOAT, rows);
             for (int i = 0; i < rows; i++) {
-                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian() / 127);
+                scales.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian());
             }
             float[] plain = new float[rows * cols];
             for (int i = 0; i < plain.length; i++) {
-                plain[i] = bytes[i] * scales.getAtIndex(JAVA_FLOAT, i / cols);
+                plain[i] = bytes[i] * (scales.getAtIndex(JAVA_FLOAT, i / cols) / 127);
             }
             bothOfSomeSizes(new Int8Matrix(codes, scales, rows, cols), plain);
         }

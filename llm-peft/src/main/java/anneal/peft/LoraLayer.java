@@ -31,7 +31,9 @@ final class LoraLayer implements LayerAdapter {
 
     /** The layer's output, or that of what is inside, plus scaling z at bt. */
     static Tensor plusLowRank(Tensor x, Tensor z, Linear base, Inner inner, Tensor a, Tensor b, float scaling) {
-        if (inner != null || base.weight().parameter().filter(Tensor::tracked).isPresent()) {
+        if (inner != null
+                || !base.weight().exact()
+                || base.weight().parameter().filter(Tensor::tracked).isPresent()) {
             Tensor y = inner == null ? base.plain(x) : inner.forward(x);
             return Ops.addMatmulTInPlace(y, Ops.matmulT(z, a), b, scaling);
         }
