@@ -30,7 +30,10 @@ class GoldenCensusTest {
             "peft/base/.+",
             "peft/[^/]+/golden\\.(json|safetensors)",
             "peft/[^/]+/(init/)?(adapter_config\\.json|adapter_model\\.safetensors|README\\.md)",
-            "quant/gguf-blocks\\.(json|safetensors)");
+            "quant/(gguf-blocks|four-bit|groupwise)\\.(json|safetensors)",
+            "quant/(blockwise-8bit|bnb-checkpoint|int8)\\.safetensors",
+            "quant/dynamic-map\\.json",
+            "quant/qlora/.+");
 
     /** Areas that wait for what they are about, the scripts and the explanations. */
     private static final List<String> NOT_YET = List.of(

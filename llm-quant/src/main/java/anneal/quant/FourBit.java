@@ -1,0 +1,115 @@
+package anneal.quant;
+
+import anneal.kernels.CodebookMatrix;
+import anneal.kernels.Matrix;
+import anneal.kernels.Scales;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * A table of 16 numbers, and how others are rounded to it: each block of a matrix is divided by its largest absolute value, and every
+ * number becomes the code of the nearest of the 16. Dettmers et al., arXiv:2305.14314, section 3.
+ *
+ * <p>Codes, scales and the double quantisation of scales are those of bitsandbytes, bit for bit: the first of two codes in the upper
+ * half of a byte, blocks over the whole matrix whatever its rows, of two equally near numbers the smaller one.
+ */
+enum FourBit {
+    /** Quantiles of the normal distribution: as many numbers of a normal weight for each code. */
+    NF4(CodebookMatrix.NF4),
+    /** Floats with a sign, two bits of exponent and one of fraction. */
+    FP4(CodebookMatrix.FP4);
+
+    /** Scales that share a nested scale. */
+    static final int NESTED_BLOCK = 256;
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+    /** What bitsandbytes divides a last, shorter block by if all of it is zero. */
+    private static final float LEAST = 1e-38f;
+
+    private final List<Float> table;
+    /** Middles between neighbours, ascending, and the code of what lies below each and above the last. */
+    private final float[] middles = new float[15];
+
+    private final int[] codes;
+
+    FourBit(List<Float> table) {
+        this.table = table;
+        codes = IntStream.range(0, 16)
+                .boxed()
+                .sorted(Comparator.comparing(
+                        i -> table.get(i) + 0f)) // the two zeros of FP4 are equal, whatever their sign
+                .mapToInt(i -> i)
+                .toArray();
+        for (int i = 0; i < 15; i++) {
+            middles[i] = (table.get(codes[i]) + table.get(codes[i + 1])) / 2;
+        }
+    }
+
+    /** The 16 numbers by code. */
+    List<Float> table() {
+        return table;
+    }
+
+    /** The code of a number in [-1, 1]: four comparisons. */
+    int code(float x) {
+        int i = x > middles[7] ? 8 : 0;
+        i += x > middles[i + 3] ? 4 : 0;
+        i += x > middles[i + 1] ? 2 : 0;
+        i += x > middles[i] ? 1 : 0;
+        return codes[i];
+    }
+
+    /** Quantises a matrix. */
+    CodebookMatrix quantize(Matrix w, int blockSize, boolean doubleQuant, Arena arena) {
+        long numbers = (long) w.rows() * w.cols();
+        Arena scaleArena = doubleQuant ? Arena.ofAuto() : arena;
+        Blocks to = new Blocks(
+                arena.allocate(Math.ceilDiv(numbers, 2L), 64),
+                scaleArena.allocate(4 * Math.ceilDiv(numbers, (long) blockSize), 64),
+                blockSize);
+        FlatFloats.forEach(w, blockSize, (x, at, first, count) -> {
+            for (int i = 0; i < count; i += blockSize) {
+                block(x, at + i, first + i, Math.min(blockSize, count - i), to);
+            }
+        });
+        Scales scales = doubleQuant ? nested(to.absmax, arena) : new Scales.Plain(to.absmax);
+        return new CodebookMatrix(to.packed, scales, w.rows(), w.cols(), blockSize, table);
+    }
+
+    private record Blocks(MemorySegment packed, MemorySegment absmax, int blockSize) {}
+
+    /** Numbers [first, first + count) of the matrix, which stand in x[at ..]. */
+    private void block(float[] x, int at, long first, int count, Blocks to) {
+        float max = 0;
+        for (int i = 0; i < count; i++) {
+            max = Math.max(max, Math.abs(x[at + i]));
+        }
+        boolean whole = count == to.blockSize;
+        float divisor = Math.max(max, LEAST), inverse = 1 / divisor;
+        to.absmax.set(FLOAT, 4 * (first / to.blockSize), whole ? max : divisor);
+        for (int i = 0; i < count; i += 2) {
+            float second = i + 1 < count ? x[at + i + 1] : 0;
+            // a shorter block is divided where a whole one is multiplied: the last bit can differ
+            int high = code(whole ? x[at + i] * inverse : x[at + i] / divisor);
+            int low = code(whole ? second * inverse : second / divisor);
+            to.packed.set(ValueLayout.JAVA_BYTE, (first + i) / 2, (byte) (high << 4 | low));
+        }
+    }
+
+    /** Double quantisation: scales less their mean become codes of the dynamic map, {@link #NESTED_BLOCK} with one nested scale. */
+    private static Scales nested(MemorySegment absmax, Arena arena) {
+        long count = absmax.byteSize() / 4;
+        float offset = CascadeSum.of(absmax, count) / count;
+        MemorySegment centred = Arena.ofAuto().allocate(absmax.byteSize(), 4);
+        for (long i = 0; i < count; i++) {
+            centred.set(FLOAT, 4 * i, absmax.get(FLOAT, 4 * i) - offset);
+        }
+        DynamicMap.Blocks blocks = DynamicMap.SIGNED.quantize(centred, NESTED_BLOCK, arena);
+        return new Scales.Nested(blocks.codes(), blocks.absmax(), DynamicMap.SIGNED.table(arena), offset, NESTED_BLOCK);
+    }
+}

@@ -1,0 +1,153 @@
+package anneal.quant;
+
+import anneal.io.Json;
+import anneal.kernels.Matrix;
+import anneal.kernels.Parallel;
+import anneal.nn.Adapter;
+import anneal.nn.Embedding;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import anneal.nn.Weight;
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Rounds the weights of a model's linear layers to nearest in a format: {@code Quantizer.format(new Nf4(64)).except("lm_head")
+ * .apply(root)}. They are frozen from then on; adapters are attached afterwards.
+ *
+ * <p>A layer whose weight is an embedding's too, as a tied output projection, stays as it is. A weight that has fewer bits already is
+ * an error: what it lost does not come back, and the second rounding would be hidden behind the first.
+ *
+ * @param format what to store weights in
+ * @param except names of layers that are left alone: a layer's path equals the name or ends with "." and the name
+ */
+public record Quantizer(QuantFormat format, List<String> except) {
+    /** What is not quantised yet. */
+    private static final Set<String> FLOATS = Set.of("F32", "F16", "BF16", "F64");
+
+    public Quantizer {
+        except = List.copyOf(except);
+    }
+
+    /** All linear layers in this format. */
+    public static Quantizer format(QuantFormat format) {
+        return new Quantizer(format, List.of());
+    }
+
+    /** Leaves layers of these names alone, besides those named before. */
+    public Quantizer except(String... names) {
+        List<String> all = new ArrayList<>(except);
+        all.addAll(Arrays.asList(names));
+        return new Quantizer(format, all);
+    }
+
+    /**
+     * Exchanges the weights of a model. If a layer cannot be quantised none is.
+     *
+     * @return the error and the bytes of each layer
+     * @throws IllegalArgumentException naming every layer that is quantised already, has an adapter, a number that is not finite or
+     *     rows that the format does not divide; or a name to be left alone that no layer has
+     */
+    public QuantReport apply(Module root) {
+        Map<String, Linear> all = root.find(Linear.class), chosen = new LinkedHashMap<>();
+        requireNamesFit(all.keySet());
+        Set<Weight> embeddings = Collections.newSetFromMap(new IdentityHashMap<>());
+        root.find(Embedding.class).values().forEach(e -> embeddings.add(e.weight()));
+        List<String> kept = new ArrayList<>();
+        all.forEach((path, layer) -> {
+            if (excepted(path) || embeddings.contains(layer.weight())) {
+                kept.add(path);
+            } else {
+                chosen.put(path, layer);
+            }
+        });
+        requireQuantizable(chosen);
+        Map<String, QuantizedWeight> made = new LinkedHashMap<>();
+        List<String> wrong = new ArrayList<>();
+        List<QuantReport.Layer> layers = new ArrayList<>();
+        chosen.forEach((path, layer) -> {
+            try {
+                Matrix before = layer.weight().matrix();
+                QuantizedWeight after = format.quantize(before, Arena.ofAuto());
+                made.put(path, after);
+                layers.add(new QuantReport.Layer(
+                        path, format.name(), relativeError(before, after.matrix()), before.bytes(), after.bytes()));
+            } catch (IllegalArgumentException e) {
+                wrong.add(path + ": " + e.getMessage());
+            }
+        });
+        require(wrong);
+        made.forEach((path, weight) -> chosen.get(path).weight(weight));
+        return new QuantReport(layers, kept);
+    }
+
+    private boolean excepted(String path) {
+        return except.stream().anyMatch(name -> named(path, name));
+    }
+
+    private static boolean named(String path, String name) {
+        return path.equals(name) || path.endsWith("." + name);
+    }
+
+    private void requireNamesFit(Set<String> paths) {
+        for (String name : except) {
+            if (paths.stream().noneMatch(path -> named(path, name))) {
+                throw new IllegalArgumentException("quantize: no linear layer is called \"" + name + "\""
+                        + Json.nearest(name, paths)
+                                .map(near -> "; the nearest is \"" + near + "\"")
+                                .orElse("; there are none"));
+            }
+        }
+    }
+
+    private void requireQuantizable(Map<String, Linear> chosen) {
+        List<String> wrong = new ArrayList<>();
+        chosen.forEach((path, layer) -> {
+            String stored = layer.weight().format();
+            if (!FLOATS.contains(stored)) {
+                wrong.add(path + " is quantised already, as " + stored);
+            } else if (layer.adapter() != Adapter.NONE) {
+                wrong.add(path + " has an adapter; quantise first, then attach");
+            } else {
+                try {
+                    format.requireFits(layer.in());
+                } catch (IllegalArgumentException e) {
+                    wrong.add(path + ": " + e.getMessage());
+                }
+            }
+        });
+        require(wrong);
+    }
+
+    private static void require(List<String> wrong) {
+        if (!wrong.isEmpty()) {
+            throw new IllegalArgumentException("quantize: " + wrong.size()
+                    + (wrong.size() == 1 ? " layer cannot be: " : " layers cannot be: ") + String.join("; ", wrong));
+        }
+    }
+
+    /** ||w - q|| / ||w||; 0 for a matrix of zeros. */
+    static double relativeError(Matrix w, Matrix q) {
+        int rows = w.rows(), cols = w.cols();
+        double[] lost = new double[rows], norm = new double[rows];
+        Parallel.run(rows, r -> {
+            float[] a = new float[cols], b = new float[cols];
+            w.widen(r, 0, cols, a, 0);
+            q.widen(r, 0, cols, b, 0);
+            for (int i = 0; i < cols; i++) {
+                double miss = (double) a[i] - b[i];
+                lost[r] += miss * miss;
+                norm[r] += (double) a[i] * a[i];
+            }
+        });
+        double all = Arrays.stream(norm).sum();
+        return all == 0 ? 0 : Math.sqrt(Arrays.stream(lost).sum() / all);
+    }
+}
