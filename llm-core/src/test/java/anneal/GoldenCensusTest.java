@@ -30,9 +30,9 @@ class GoldenCensusTest {
             "peft/base/.+",
             "peft/[^/]+/golden\\.(json|safetensors)",
             "peft/[^/]+/(init/)?(adapter_config\\.json|adapter_model\\.safetensors|README\\.md)",
-            "quant/(gguf-blocks|four-bit|groupwise)\\.(json|safetensors)",
-            "quant/(blockwise-8bit|bnb-checkpoint|int8)\\.safetensors",
-            "quant/dynamic-map\\.json",
+            "quant/(gguf-blocks|four-bit|groupwise|distillation)[^/]*\\.(json|safetensors)",
+            "quant/(adam8bit|blockwise-8bit|bnb-checkpoint|int8|pruning)[^/]*\\.safetensors",
+            "quant/dynamic-map[^/]*\\.json",
             "quant/qlora/.+");
 
     /** Areas that wait for what they are about, the scripts and the explanations. */

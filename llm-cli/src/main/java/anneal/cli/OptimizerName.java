@@ -3,6 +3,7 @@ package anneal.cli;
 import anneal.train.Adafactor;
 import anneal.train.Adam;
 import anneal.train.AdamW;
+import anneal.train.AdamW8bit;
 import anneal.train.Lion;
 import anneal.train.Sgd;
 import anneal.train.UpdateRule;
@@ -10,6 +11,7 @@ import anneal.train.UpdateRule;
 /** {@code --optimizer}. */
 enum OptimizerName {
     adamw,
+    adamw8bit,
     adam,
     sgd,
     lion,
@@ -19,6 +21,7 @@ enum OptimizerName {
     UpdateRule of(double weightDecay) {
         return switch (this) {
             case adamw -> new AdamW(0.9, 0.999, 1e-8, weightDecay);
+            case adamw8bit -> new AdamW8bit(0.9, 0.999, 1e-8, weightDecay);
             case adam -> new Adam(0.9, 0.999, 1e-8, weightDecay);
             case sgd -> new Sgd(0.9, 0, false, weightDecay);
             case lion -> new Lion(0.9, 0.99, weightDecay);

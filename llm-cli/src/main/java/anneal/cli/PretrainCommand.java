@@ -85,7 +85,7 @@ final class PretrainCommand implements Callable<Integer> {
         ModelFlags.useThreads(run.steps.threads);
         Tokenizer tokenizer = shape.tokenizer != null ? Tokenizers.load(shape.tokenizer) : learn();
         DecoderConfig config = decoderConfig(tokenizer);
-        RunPlan.requireState(config.parameterCount(), RunPlan.availableBytes());
+        RunPlan.requireState(config.parameterCount(), run.steps, RunPlan.availableBytes());
         try (Pretrained lm = Pretrained.create(config, tokenizer, run.steps.seed)) {
             TrainingData data = TrainingData.read(
                     run,

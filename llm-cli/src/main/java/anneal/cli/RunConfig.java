@@ -30,6 +30,7 @@ final class RunConfig {
             "steps-per-eval",
             "steps-per-report",
             "threads",
+            "optimizer-state",
             "grad-checkpoint",
             "verbose");
 

@@ -134,6 +134,14 @@ final class RunFlags {
                 description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
         OptimizerName optimizer = OptimizerName.adamw;
 
+        @Option(
+                names = "--optimizer-state",
+                paramLabel = "DIR",
+                description =
+                        "Keep the optimiser's state in a scratch file in this folder instead of in memory: the system"
+                                + " pages it in and out. Changes no result.")
+        Path optimizerState;
+
         @Option(names = "--weight-decay", paramLabel = "X", description = "Default: ${DEFAULT-VALUE}.")
         double weightDecay = 0;
 

@@ -9,7 +9,9 @@ import anneal.model.DecoderConfig;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
 import anneal.tensor.Memory;
+import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
+import anneal.train.UpdateRule;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
@@ -19,7 +21,7 @@ import java.util.Map;
 /**
  * What a run will train and need, said before it starts.
  *
- * <p>Memory is the sum of: weights as stored; parameter, gradient and two moments of what is trained; the activations that the
+ * <p>Memory is the sum of: weights as stored; parameter, gradient and optimiser state of what is trained; the activations that the
  * backward pass reads; one chunk of logits with its gradient; the JVM. Time is floating-point work (2 per weight and token forward,
  * 2 for the gradient of the input, 2 more where the weight is trained) at the speed of one product measured now.
  */
@@ -39,8 +41,8 @@ record RunPlan(
     /** One chunk of logits; the largest operand of a product, so that a rounded copy of an operand takes no more. */
     private static final long LOGITS = 64L << 20;
 
-    /** Parameter, gradient and two moments. */
-    private static final long STATE_BYTES = 4 * Float.BYTES;
+    /** A typical matrix, by whose state that of parameters is judged which are not there yet. */
+    private static final Shape TYPICAL = Shape.of(1024, 1024);
 
     /** The parts of peak memory. */
     record Bytes(long weights, long state, long activations, long work, long heap) {
@@ -52,18 +54,19 @@ record RunPlan(
     static RunPlan of(
             CausalLm model, DecoderConfig config, Map<String, Tensor> parameters, RunFlags flags, int rowLength) {
         Map<String, long[]> groups = new LinkedHashMap<>();
-        long trained = 0;
+        long trained = 0, state = 0;
         for (var e : parameters.entrySet()) {
             String kind = e.getKey().replaceAll("\\.\\d+\\.", ".*.");
             long[] group = groups.computeIfAbsent(kind, k -> new long[2]);
             group[0]++;
             group[1] += e.getValue().size();
             trained += e.getValue().size();
+            state += stateBytes(e.getValue().shape(), flags.steps);
         }
         long tokens = (long) flags.steps.batchSize * rowLength;
         Bytes bytes = new Bytes(
                 storedBytes(model),
-                STATE_BYTES * trained,
+                state,
                 activations(config, flags, tokens),
                 JVM + LOGITS + (flags.steps.compute == ComputeName.f32 ? 0 : LOGITS) + 8L * tokens,
                 SHARED_HEAP + Parallel.threads() * THREAD_HEAP + BATCH_BYTES * tokens);
@@ -74,6 +77,16 @@ record RunPlan(
                 trained,
                 bytes,
                 work * flags.steps.accumulation / productSpeed(flags.steps.compute.precision()));
+    }
+
+    /** Bytes of a parameter, its gradient, and what the optimiser remembers in memory. */
+    private static long stateBytes(Shape parameter, RunFlags.Steps s) {
+        long remembered = s.optimizerState != null
+                ? 0
+                : s.optimizer.of(s.weightDecay).slots(parameter).stream()
+                        .mapToLong(UpdateRule.Slot::bytes)
+                        .sum();
+        return 2 * Float.BYTES * parameter.size() + remembered;
     }
 
     private static long storedBytes(CausalLm model) {
@@ -133,14 +146,15 @@ record RunPlan(
      * Throws if the trained state of so many parameters cannot fit: before the weights take their memory, since a system that
      * has none left may end the process without a word.
      */
-    static void requireState(long parameters, long available) {
-        if (STATE_BYTES * parameters > available) {
+    static void requireState(long parameters, RunFlags.Steps steps, long available) {
+        double need = (double) stateBytes(TYPICAL, steps) / TYPICAL.size() * parameters;
+        if (need > available) {
             throw new IllegalArgumentException(String.format(
                     Locale.ROOT,
                     "not enough memory: to train %,d parameters needs about %.1f GiB for weights, gradients and optimiser, and"
                             + " %.1f GiB are free",
                     parameters,
-                    STATE_BYTES * parameters / GIB,
+                    need / GIB,
                     available / GIB));
         }
     }

@@ -82,7 +82,7 @@ final class SftCommand implements Callable<Integer> {
                     lm.model().contextLength());
             TrainingRun training = new TrainingRun(spec, run, lm);
             if (lora.full) {
-                RunPlan.requireState(lm.model().config().parameterCount(), RunPlan.availableBytes());
+                RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
                 return training.run(lm.model().root()::parameters, data, lm::save);
             }

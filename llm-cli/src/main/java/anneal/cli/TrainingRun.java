@@ -110,7 +110,8 @@ final class TrainingRun {
                 .evalEvery(validate ? flags.output.eval : 0)
                 .saveEvery(flags.output.save)
                 .keepLast(flags.output.keepLast)
-                .checkpoints(folder.checkpoints());
+                .checkpoints(folder.checkpoints())
+                .optimizerPages(s.optimizerState);
         return (s.iters != null ? config.steps(s.iters) : config.epochs(s.epochs == null ? 1 : s.epochs)).build();
     }
 

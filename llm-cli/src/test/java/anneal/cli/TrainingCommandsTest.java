@@ -97,6 +97,26 @@ class TrainingCommandsTest {
                 .isEqualTo(bytes(dir.resolve("bf16/adapter_model.safetensors")));
     }
 
+    @Test
+    void theOptimizersStateCanBeBytesAndLieInAFile() throws IOException {
+        Path pages = dir.resolve("pages");
+        byte[] full = weights("f32"), bytes = weights("8bit", "--optimizer", "adamw8bit");
+        byte[] paged = weights("paged", "--optimizer", "adamw8bit", "--optimizer-state", pages);
+        assertThat(bytes).isNotEqualTo(full).isEqualTo(paged);
+        assertThat(pages).isEmptyDirectory();
+        assertThat(Files.readAllLines(dir.resolve("paged/config.yaml"))).contains("optimizer: adamw8bit");
+        Path file = Files.writeString(dir.resolve("file"), "x");
+        bad(with(sft(dir.resolve("bad"), 2), "--optimizer-state", file), file + " cannot hold pages of memory: ");
+        assertThat(dir.resolve("bad")).doesNotExist();
+        assertThat(ok("sft", "--help").out()).contains("adamw8bit", "--optimizer-state");
+    }
+
+    private byte[] weights(String name, Object... flags) throws IOException {
+        Path out = dir.resolve(name);
+        ok(with(with(sft(out, 3), "--full", "--valid-split", 0), flags).toArray());
+        return bytes(out.resolve("model.safetensors"));
+    }
+
     private double lastLoss(Path out, String compute) throws IOException {
         ok(with(sft(out, 3), "--compute", compute, "--valid-split", 0).toArray());
         String last = Files.readAllLines(out.resolve("metrics.jsonl")).getLast();

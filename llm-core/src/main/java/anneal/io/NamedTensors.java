@@ -20,6 +20,40 @@ public final class NamedTensors {
     }
 
     /**
+     * Copies the bytes of a file's tensors into those in memory. Nothing is changed unless all fit in type and shape.
+     *
+     * @param where begins the message: a file
+     * @throws IllegalArgumentException naming every tensor that is missing, of another type or shape, or too much
+     */
+    public static void copy(Map<String, StoredTensor> to, Map<String, StoredTensor> file, String where) {
+        List<String> wrong = new ArrayList<>();
+        to.forEach((name, t) -> {
+            StoredTensor from = file.get(name);
+            if (from == null) {
+                wrong.add(name + " " + Arrays.toString(t.shape()) + " is missing");
+            } else if (from.dtype() != t.dtype() || !Arrays.equals(from.shape(), t.shape())) {
+                wrong.add(name + " is " + from.dtype() + " " + Arrays.toString(from.shape()) + ", must be " + t.dtype()
+                        + " " + Arrays.toString(t.shape()));
+            }
+        });
+        file.forEach((name, from) -> {
+            if (!to.containsKey(name)) {
+                wrong.add(name + " " + Arrays.toString(from.shape()) + " has no place");
+            }
+        });
+        requireNone(wrong, where);
+        to.forEach((name, t) -> t.data().copyFrom(file.get(name).data()));
+    }
+
+    private static void requireNone(List<String> wrong, String where) {
+        if (!wrong.isEmpty()) {
+            throw new IllegalArgumentException(where + " does not fit, " + wrong.size()
+                    + (wrong.size() == 1 ? " tensor: " : " tensors: ")
+                    + String.join("; ", wrong));
+        }
+    }
+
+    /**
      * Copies the tensors of a file into those in memory, widening shorter floats. Nothing is changed unless all fit.
      *
      * @param where begins the message: a file
@@ -42,11 +76,7 @@ public final class NamedTensors {
                 wrong.add(name + " " + Arrays.toString(from.shape()) + " has no place");
             }
         });
-        if (!wrong.isEmpty()) {
-            throw new IllegalArgumentException(where + " does not fit, " + wrong.size()
-                    + (wrong.size() == 1 ? " tensor: " : " tensors: ")
-                    + String.join("; ", wrong));
-        }
+        requireNone(wrong, where);
         tensors.forEach((name, t) -> t.set(file.get(prefix + name).floats()));
     }
 

@@ -1,6 +1,9 @@
 package anneal.tensor;
 
+import anneal.kernels.BlockwiseAdam;
+import anneal.kernels.DynamicMap;
 import anneal.kernels.Kernels;
+import java.lang.foreign.MemorySegment;
 
 /**
  * Optimiser steps on whole tensors, in place and outside the tape: what update rules are made of.
@@ -44,23 +47,53 @@ public final class UpdateOps {
     public static void adam(Tensor p, Tensor m, Tensor v, Adam s) {
         requireState("adam", p, m);
         requireState("adam", p, v);
-        // The betas the kernel works with are floats; their powers must be those of the same numbers.
-        float b1 = (float) s.beta1(), b2 = (float) s.beta2();
-        K.adam(
+        K.adam(p.buf(), p.gradBuf(), m.buf(), v.buf(), p.size(), numbers(s));
+    }
+
+    /**
+     * The same with moments of one byte a number, {@link BlockwiseAdam#BLOCK} of which share a scale.
+     *
+     * <p>Shapes: p [..], codes as many bytes, scales one float for each block.
+     */
+    public static void adam(
+            Tensor p, MemorySegment mCodes, Tensor mScales, MemorySegment vCodes, Tensor vScales, Adam s) {
+        requireBlocks(p, mCodes, mScales);
+        requireBlocks(p, vCodes, vScales);
+        BlockwiseAdam.update(
                 p.buf(),
                 p.gradBuf(),
-                m.buf(),
-                v.buf(),
+                new BlockwiseAdam.Moment(DynamicMap.SIGNED, mCodes, mScales.buf()),
+                new BlockwiseAdam.Moment(DynamicMap.UNSIGNED, vCodes, vScales.buf()),
                 p.size(),
-                new Kernels.Adam(
-                        (float) s.gradScale(),
-                        (float) s.l2(),
-                        b1,
-                        b2,
-                        (float) s.eps(),
-                        (float) s.decay(),
-                        (float) (s.rate() / (1 - Math.pow(b1, s.step()))),
-                        (float) Math.sqrt(1 - Math.pow(b2, s.step()))));
+                numbers(s));
+    }
+
+    /** The scales of a moment in bytes, one for each {@link BlockwiseAdam#BLOCK} numbers of the parameter. */
+    public static Shape scales(Shape parameter) {
+        return Shape.of(Math.toIntExact(DynamicMap.blocks(parameter.size(), BlockwiseAdam.BLOCK)));
+    }
+
+    private static void requireBlocks(Tensor p, MemorySegment codes, Tensor scales) {
+        Shape.require(
+                codes.byteSize() == p.size() && scales.shape().equals(scales(p.shape())),
+                "adam",
+                p,
+                scales,
+                "there must be a byte for each number and a scale for each " + BlockwiseAdam.BLOCK);
+    }
+
+    private static Kernels.Adam numbers(Adam s) {
+        // The betas the kernel works with are floats; their powers must be those of the same numbers.
+        float b1 = (float) s.beta1(), b2 = (float) s.beta2();
+        return new Kernels.Adam(
+                (float) s.gradScale(),
+                (float) s.l2(),
+                b1,
+                b2,
+                (float) s.eps(),
+                (float) s.decay(),
+                (float) (s.rate() / (1 - Math.pow(b1, s.step()))),
+                (float) Math.sqrt(1 - Math.pow(b2, s.step())));
     }
 
     /**

@@ -87,19 +87,20 @@ public record Adafactor(
     }
 
     @Override
-    public void update(Tensor p, List<Tensor> state, Update u) {
+    public void update(Tensor p, RuleState state, Update u) {
         try (Memory.Scope scope = Memory.scope();
                 Tape.Pause pause = Tape.pause()) {
             double keep = 1 - Math.pow(u.step(), decayRate);
             Tensor g = Ops.scale(p.grad(), (float) u.gradScale());
             Tensor d = p.shape().rank() == 2
-                    ? byRowAndColumn(g, state.get(0), state.get(1), keep)
-                    : byElement(g, state.get(0), keep);
+                    ? byRowAndColumn(g, state.tensor(0), state.tensor(1), keep)
+                    : byElement(g, state.tensor(0), keep);
             double alpha = u.rate() * relative(u.step()) * (scaleParameter ? Math.max(minScale, rms(p)) : 1);
             d = Ops.scale(d, (float) (alpha / Math.max(1, rms(d) / clipThreshold)));
             if (beta1 > 0) {
-                blend(state.getLast(), d, beta1);
-                d = state.getLast();
+                Tensor mean = state.tensor(state.size() - 1);
+                blend(mean, d, beta1);
+                d = mean;
             }
             double decay = u.decay() ? alpha * weightDecay : 0;
             p.set(Ops.sub(Ops.scale(p, (float) (1 - decay)), d));

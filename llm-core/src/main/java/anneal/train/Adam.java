@@ -40,11 +40,11 @@ public record Adam(double beta1, double beta2, double eps, double l2) implements
     }
 
     @Override
-    public void update(Tensor p, List<Tensor> state, Update u) {
+    public void update(Tensor p, RuleState state, Update u) {
         UpdateOps.adam(
                 p,
-                state.get(0),
-                state.get(1),
+                state.tensor(0),
+                state.tensor(1),
                 new UpdateOps.Adam(u.gradScale(), u.decay() ? l2 : 0, 0, beta1, beta2, eps, u.rate(), u.step()));
     }
 }

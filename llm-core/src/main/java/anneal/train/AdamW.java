@@ -45,12 +45,12 @@ public record AdamW(double beta1, double beta2, double eps, double weightDecay) 
     }
 
     @Override
-    public void update(Tensor p, List<Tensor> state, Update u) {
+    public void update(Tensor p, RuleState state, Update u) {
         double decay = u.decay() ? u.rate() * weightDecay : 0;
         UpdateOps.adam(
                 p,
-                state.get(0),
-                state.get(1),
+                state.tensor(0),
+                state.tensor(1),
                 new UpdateOps.Adam(u.gradScale(), 0, decay, beta1, beta2, eps, u.rate(), u.step()));
     }
 }

@@ -9,6 +9,7 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.NamedTensors;
 import anneal.io.SafetensorsWriter;
+import anneal.io.StoredTensor;
 import anneal.nn.Trainable;
 import anneal.tensor.Tensor;
 import anneal.train.DataCursor.Position;
@@ -16,7 +17,9 @@ import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.slf4j.Logger;
@@ -83,19 +86,17 @@ final class Checkpoints {
         run.put("config", config);
         last = store.save(optimizer.steps(), metric, folder -> {
                     Json.write(folder.resolve(RUN + ".json"), run);
-                    write(folder, PARAMETERS, trainable.parameters());
+                    write(folder, PARAMETERS, NamedTensors.stored(trainable.parameters(), ""));
                     if (!trainable.state().isEmpty()) {
-                        write(folder, METHOD, trainable.state());
+                        write(folder, METHOD, NamedTensors.stored(trainable.state(), ""));
                     }
-                    write(folder, OPTIMIZER, optimizer.state());
+                    write(folder, OPTIMIZER, List.copyOf(optimizer.state().values()));
                 })
                 .folder();
     }
 
-    private static void write(Path folder, String name, Map<String, Tensor> tensors) {
-        new SafetensorsWriter()
-                .metadata("format", "pt")
-                .write(folder.resolve(name + ".safetensors"), NamedTensors.stored(tensors, ""));
+    private static void write(Path folder, String name, List<StoredTensor> tensors) {
+        new SafetensorsWriter().metadata("format", "pt").write(folder.resolve(name + ".safetensors"), tensors);
     }
 
     /** Fills parameters and optimiser from a checkpoint, or from the last one of a folder. */
@@ -114,7 +115,8 @@ final class Checkpoints {
             if (requireMemory(folder)) {
                 fill(trainable.state(), checkpoint, METHOD, arena);
             }
-            fill(optimizer.state(), checkpoint, OPTIMIZER, arena);
+            NamedTensors.copy(
+                    optimizer.state(), checkpoint.tensors(OPTIMIZER, arena).tensors(), folder + ": " + OPTIMIZER);
         }
         optimizer.steps(run.longInteger("step"));
         last = folder;
@@ -146,7 +148,7 @@ final class Checkpoints {
         Map<String, Object> then = run.object("config").map(),
                 now = Json.toObject(config).map();
         now.forEach((key, value) -> {
-            if (changesTheRun(key) && !value.equals(then.get(key))) {
+            if (changesTheRun(key) && !Objects.equals(value, then.get(key))) {
                 LOG.warn(
                         "resume: {} was {}, is now {}: the run will not be the one it would have been",
                         key,
@@ -159,7 +161,7 @@ final class Checkpoints {
     /** False for what only decides when something is written, and for the length of a run whose rate does not depend on it. */
     private boolean changesTheRun(String key) {
         return switch (key) {
-            case "checkpoints", "logEvery", "evalEvery", "saveEvery", "keepLast" -> false;
+            case "checkpoints", "optimizerPages", "logEvery", "evalEvery", "saveEvery", "keepLast" -> false;
             case "steps", "epochs" -> !(config.schedule() instanceof Schedule.Constant);
             default -> true;
         };

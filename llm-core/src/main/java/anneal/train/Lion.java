@@ -38,8 +38,8 @@ public record Lion(double beta1, double beta2, double weightDecay) implements Up
     }
 
     @Override
-    public void update(Tensor p, List<Tensor> state, Update u) {
+    public void update(Tensor p, RuleState state, Update u) {
         double decay = u.decay() ? u.rate() * weightDecay : 0;
-        UpdateOps.lion(p, state.getFirst(), new UpdateOps.Lion(u.gradScale(), beta1, beta2, decay, u.rate()));
+        UpdateOps.lion(p, state.tensor(0), new UpdateOps.Lion(u.gradScale(), beta1, beta2, decay, u.rate()));
     }
 }

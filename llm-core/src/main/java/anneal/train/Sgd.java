@@ -48,11 +48,11 @@ public record Sgd(double momentum, double dampening, boolean nesterov, double we
     }
 
     @Override
-    public void update(Tensor p, List<Tensor> state, Update u) {
+    public void update(Tensor p, RuleState state, Update u) {
         double fresh = u.step() == 1 ? 1 : 1 - dampening;
         UpdateOps.sgd(
                 p,
-                momentum == 0 ? null : state.getFirst(),
+                momentum == 0 ? null : state.tensor(0),
                 new UpdateOps.Sgd(u.gradScale(), u.decay() ? weightDecay : 0, momentum, fresh, nesterov, u.rate()));
     }
 }

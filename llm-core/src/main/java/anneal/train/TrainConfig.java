@@ -20,6 +20,7 @@ import java.util.List;
  * @param saveEvery steps between two checkpoints; 0 = only at the end
  * @param keepLast checkpoints that are kept besides the best one; 0 = all
  * @param checkpoints folder for checkpoints, absent or empty when a run begins; null = none are saved
+ * @param optimizerPages folder of a scratch file in which the optimiser's state lies, paged by the system; null = in memory
  */
 public record TrainConfig(
         long steps,
@@ -34,7 +35,8 @@ public record TrainConfig(
         int evalEvery,
         int saveEvery,
         int keepLast,
-        Path checkpoints) {
+        Path checkpoints,
+        Path optimizerPages) {
     public TrainConfig {
         if ((steps > 0) == (epochs > 0) || steps < 0 || epochs < 0) {
             throw new IllegalArgumentException(
@@ -79,6 +81,7 @@ public record TrainConfig(
         private int saveEvery;
         private int keepLast = 2;
         private Path checkpoints;
+        private Path optimizerPages;
 
         private Builder() {}
 
@@ -160,6 +163,12 @@ public record TrainConfig(
             return this;
         }
 
+        /** Folder of the optimiser's pages. */
+        public Builder optimizerPages(Path folder) {
+            optimizerPages = folder;
+            return this;
+        }
+
         /** The configuration, if its numbers make sense together. */
         public TrainConfig build() {
             return new TrainConfig(
@@ -175,7 +184,8 @@ public record TrainConfig(
                     evalEvery,
                     saveEvery,
                     keepLast,
-                    checkpoints);
+                    checkpoints,
+                    optimizerPages);
         }
     }
 }

@@ -53,7 +53,7 @@ public final class Trainer implements AutoCloseable {
     public Trainer(Trainable trainable, UpdateRule rule, TrainConfig config) {
         this.trainable = trainable;
         this.config = config;
-        optimizer = new Optimizer(trainable.parameters(), rule, config.groups());
+        optimizer = new Optimizer(trainable.parameters(), rule, config.groups(), config.optimizerPages());
         checkpoints = new Checkpoints(config, trainable, optimizer);
     }
 

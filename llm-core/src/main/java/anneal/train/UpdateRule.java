@@ -1,5 +1,6 @@
 package anneal.train;
 
+import anneal.tensor.DType;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.util.List;
@@ -10,8 +11,22 @@ import java.util.List;
  * <p>A rule is a record: its numbers stand in checkpoints, and equal rules with equal state make equal steps bit for bit.
  */
 public interface UpdateRule {
-    /** A tensor that is remembered for a parameter, zeros at the start. */
-    record Slot(String name, Shape shape) {}
+    /**
+     * Numbers that are remembered for a parameter, zeros at the start.
+     *
+     * @param dtype F32, or U8 for codes that only the rule can read
+     */
+    record Slot(String name, Shape shape, DType dtype) {
+        /** Floats. */
+        public Slot(String name, Shape shape) {
+            this(name, shape, DType.F32);
+        }
+
+        /** Bytes in memory and in checkpoints. */
+        public long bytes() {
+            return dtype.bytes(shape.size());
+        }
+    }
 
     /**
      * One step.
@@ -27,7 +42,7 @@ public interface UpdateRule {
     List<Slot> slots(Shape parameter);
 
     /** Changes the parameter and its state, given in the order of {@link #slots}, in place. */
-    void update(Tensor p, List<Tensor> state, Update u);
+    void update(Tensor p, RuleState state, Update u);
 
     /** Throws "rule: what value must be in [from, below)" unless it is. */
     static void requireIn(String rule, String what, double value, double from, double below) {

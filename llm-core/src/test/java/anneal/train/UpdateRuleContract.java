@@ -6,13 +6,20 @@ import anneal.kernels.Parallel;
 import anneal.tensor.Rng;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
+import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What every update rule must do; a new rule is a subclass of a few getters. */
 abstract class UpdateRuleContract {
@@ -149,21 +156,33 @@ abstract class UpdateRuleContract {
     void goesOnBitForBitFromASavedState() {
         Map<String, Tensor> straight = parameters();
         Map<String, float[]> half;
-        Map<String, float[]> state;
+        Map<String, byte[]> state = new LinkedHashMap<>();
         try (Optimizer o = new Optimizer(straight, withDecay(), List.of())) {
             steps(o, straight, 0, 5, 1);
             half = values(straight);
-            state = values(o.state());
+            o.state().forEach((name, t) -> state.put(name, t.data().toArray(ValueLayout.JAVA_BYTE)));
             steps(o, straight, 5, 10, 1);
         }
         Map<String, Tensor> resumed = parameters();
         resumed.forEach((name, p) -> p.set(half.get(name)));
         try (Optimizer o = new Optimizer(resumed, withDecay(), List.of())) {
-            o.state().forEach((name, t) -> t.set(state.get(name)));
+            o.state().forEach((name, t) -> t.data().copyFrom(MemorySegment.ofArray(state.get(name))));
             o.steps(5);
             steps(o, resumed, 5, 10, 1);
         }
         assertSameBits(values(resumed), values(straight));
+    }
+
+    @Test
+    void makesTheSameStepsWithItsStateInAFile(@TempDir Path folder) throws IOException {
+        Map<String, Tensor> parameters = parameters();
+        try (Optimizer o = new Optimizer(parameters, withDecay(), List.of(), folder)) {
+            steps(o, parameters, 0, 4, 1);
+        }
+        assertSameBits(values(parameters), after(withDecay(), 4, 1));
+        try (Stream<Path> left = Files.list(folder)) {
+            assertThat(left).isEmpty();
+        }
     }
 
     @Test

@@ -12,6 +12,8 @@ class UpdateRulesTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("AdamW: beta1 1.0 must be in [0.0, 1.0)");
         assertThatThrownBy(() -> new AdamW(-0.1)).hasMessage("AdamW: weightDecay -0.1 must be in [0.0, infinity)");
+        assertThatThrownBy(() -> new AdamW8bit(0.9, 0.999, -1, 0))
+                .hasMessage("AdamW8bit: eps -1.0 must be in [0.0, infinity)");
         assertThatThrownBy(() -> new Sgd(0, 0, true, 0))
                 .hasMessage("Sgd: nesterov needs momentum and no dampening, got momentum 0.0 and dampening 0.0");
         assertThatThrownBy(() -> new Adafactor(true, false, true, 1, -0.8, 0, 1e-30, 1e-3, 0))
@@ -29,6 +31,28 @@ class AdamWRuleTest extends UpdateRuleContract {
     @Override
     UpdateRule withDecay() {
         return new AdamW(0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.05;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 0.01;
+    }
+}
+
+class AdamW8bitRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new AdamW8bit(0);
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new AdamW8bit(0.1);
     }
 
     @Override
