@@ -1,0 +1,167 @@
+package anneal.quant.post;
+
+import anneal.kernels.Matrix;
+import anneal.nn.Attention;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import anneal.quant.calibrate.Calibration;
+import anneal.quant.calibrate.Junction;
+import anneal.quant.calibrate.LayerInputs;
+import anneal.quant.calibrate.Scaling;
+import anneal.tensor.Memory;
+import anneal.tensor.Ops;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import anneal.tensor.UpdateOps;
+import java.lang.foreign.Arena;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+
+/**
+ * Scales up the channels of W that meet large inputs before rounding, so that their relative error shrinks; the inverse scale goes
+ * into what comes before. No gradient, no Hessian.
+ *
+ * <pre>
+ * s_j = mean|x_j|^ratio, divided by sqrt(max s min s)        ratio from a grid of {@code steps} points in [0, 1)
+ * loss(ratio) = mean (x WT - x (Q(W diag(s)) diag(1/s))T)^2
+ * </pre>
+ *
+ * <p>Lin et al., arXiv:2306.00978. Layers that read the same tensor get one s, by the sum of their losses (the reference takes the loss of
+ * the whole sub-layer's output). Then the clip search shrinks the range of each group as long as that lowers the error of its part of
+ * the output. Where no {@link Junction} can take the inverse scale, a layer is only clipped.
+ *
+ * @param grid where weights go
+ * @param steps points of the ratio grid; 20 in the reference. 1 means no scaling
+ * @param clip whether ranges are searched too. As in the reference not those of query and key projections that stand alone: what counts
+ *     there is the score, a product of both outputs
+ * @param inner whether scales are also folded from the output projection into values and from down into up
+ */
+public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements PostTraining {
+    /** The least mean that is raised to a power. */
+    private static final float LEAST = 1e-4f;
+
+    public Awq {
+        if (steps < 1) {
+            throw new IllegalArgumentException("awq: steps " + steps + " must be at least 1");
+        }
+        if (clip && grid.group() == Grid.PER_TENSOR) {
+            throw new IllegalArgumentException(
+                    "awq: the clip search needs a scale per row or per group, not per tensor");
+        }
+    }
+
+    /** The reference's settings: 20 ratios, clipping, all junctions. */
+    public Awq(Grid grid) {
+        this(grid, 20, true, true);
+    }
+
+    /**
+     * The outcome of one scale search.
+     *
+     * @param scales s, one for each channel of the source
+     * @param best index of the ratio it came from
+     * @param losses of each ratio: mean square errors, summed over the readers
+     */
+    public record Search(float[] scales, int best, double[] losses) {
+        /** The ratio that was chosen. */
+        public double ratio() {
+            return (double) best / losses.length;
+        }
+    }
+
+    @Override
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
+        Folds folds = new Folds(layers, seen);
+        Map<String, String> notes = new HashMap<>();
+        for (Junction j : folds.of(Junction.find(root, inner))) {
+            try (var _ = Memory.scope()) {
+                Search found = search(j, seen.of(j.name()));
+                folds.fold(j, found.scales);
+                j.readers()
+                        .keySet()
+                        .forEach(path -> notes.put(path, String.format(Locale.ROOT, "ratio %.2f", found.ratio())));
+            }
+        }
+        Set<Linear> scores = queriesAndKeys(root);
+        return folds.quantise("awq " + grid, notes, (linear, x) -> {
+            Matrix w = linear.weight().matrix();
+            return new UniformWeight(
+                    clip && !scores.contains(linear)
+                            ? Rounding.nearest(w, grid, ClipSearch.of(w, x, grid))
+                            : Rounding.nearest(w, grid));
+        });
+    }
+
+    private static Set<Linear> queriesAndKeys(Module root) {
+        Set<Linear> found = Collections.newSetFromMap(new IdentityHashMap<>());
+        root.find(Attention.class).values().forEach(a -> {
+            List<Linear> linears = List.copyOf(a.find(Linear.class).values());
+            if (linears.size() == 4) {
+                found.addAll(linears.subList(0, 2));
+            }
+        });
+        return found;
+    }
+
+    /** The scale of a junction with the least loss; {@code inputs} are of what its readers read. */
+    public Search search(Junction j, LayerInputs inputs) {
+        float[] means = j.largest(inputs.meanAbs());
+        List<Matrix> readers =
+                j.readers().values().stream().map(l -> l.weight().matrix()).toList();
+        double[] losses = new double[steps];
+        int best = 0;
+        for (int i = 0; i < steps; i++) {
+            float[] columns = j.columns(scales(means, i));
+            for (Matrix w : readers) {
+                losses[i] += PostTraining.at(j.name(), () -> loss(w, inputs.samples(), columns));
+            }
+            best = losses[i] < losses[best] ? i : best;
+        }
+        return new Search(scales(means, best), best, losses);
+    }
+
+    /** s of ratio number i: all ones for the first. */
+    private float[] scales(float[] means, int i) {
+        float[] s = new float[means.length];
+        float low = Float.POSITIVE_INFINITY, high = 0;
+        for (int j = 0; j < s.length; j++) {
+            s[j] = (float) Math.pow(Math.max(means[j], LEAST), (double) i / steps);
+            low = Math.min(low, s[j]);
+            high = Math.max(high, s[j]);
+        }
+        float middle = (float) Math.sqrt(high * low);
+        for (int j = 0; j < s.length; j++) {
+            s[j] /= middle;
+        }
+        return s;
+    }
+
+    /** mean (x (W - Q(W diag(s)) diag(1/s))T)^2. */
+    private double loss(Matrix w, Tensor x, float[] s) {
+        try (Arena arena = Arena.ofShared();
+                var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            Matrix scaled = Scaling.columns(w, s, arena).matrix();
+            Matrix rounded = Scaling.columns(Rounding.nearest(scaled, grid), inverse(s), arena)
+                    .matrix();
+            Tensor off = Ops.sub(Ops.matmulT(x, w), Ops.matmulT(x, rounded));
+            return UpdateOps.squaredNorm(off) / off.size();
+        }
+    }
+
+    static float[] inverse(float[] s) {
+        float[] inverse = new float[s.length];
+        for (int j = 0; j < s.length; j++) {
+            inverse[j] = 1 / s[j];
+        }
+        return inverse;
+    }
+}

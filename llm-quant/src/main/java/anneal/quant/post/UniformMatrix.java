@@ -1,0 +1,151 @@
+package anneal.quant.post;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import anneal.kernels.Matrix;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A matrix on a {@link Grid}: codes packed without gaps, a float scale a group, a byte for its zero if the grid is asymmetric.
+ *
+ * <p>Eight codes are {@code bits} bytes, the first in the lowest bits; a row begins on a byte. Codes of a symmetric grid are stored
+ * less their zero, in two's complement: with 8 bits, the matrix is one of signed bytes.
+ */
+public final class UniformMatrix implements Matrix {
+    private static final int TOGETHER = 8;
+
+    private final Grid grid;
+    private final int rows;
+    private final int cols;
+    private final int groupSize;
+    private final long rowBytes;
+    /** Turns a code into what is stored, and back: the sign bit of a symmetric grid, else nothing. */
+    private final int flip;
+
+    private final MemorySegment codes;
+    private final MemorySegment scales;
+    private final MemorySegment zeros;
+
+    /** A matrix whose codes and steps are still to be {@link #put}. */
+    UniformMatrix(Grid grid, int rows, int cols, Arena arena) {
+        this.grid = grid;
+        this.rows = rows;
+        this.cols = cols;
+        this.groupSize = grid.groupSize(cols);
+        this.rowBytes = (long) (cols + TOGETHER - 1) / TOGETHER * grid.bits();
+        this.flip = grid.symmetric() ? 1 << grid.bits() - 1 : 0;
+        this.codes = arena.allocate(Math.max(1, rowBytes * rows), 64);
+        this.scales = arena.allocate(4L * Math.max(1, steps()), 64);
+        this.zeros = grid.symmetric() ? null : arena.allocate(Math.max(1, steps()), 64);
+    }
+
+    /** The grid. */
+    public Grid grid() {
+        return grid;
+    }
+
+    @Override
+    public int rows() {
+        return rows;
+    }
+
+    @Override
+    public int cols() {
+        return cols;
+    }
+
+    /** Groups of a row. */
+    public int groups() {
+        return cols / groupSize;
+    }
+
+    private int steps() {
+        return grid.group() == Grid.PER_TENSOR ? 1 : rows * groups();
+    }
+
+    private long stepOf(int row, int group) {
+        return grid.group() == Grid.PER_TENSOR ? 0 : (long) row * groups() + group;
+    }
+
+    /** Scale and zero of a group. */
+    public Grid.Step step(int row, int group) {
+        long at = stepOf(row, group);
+        return new Grid.Step(
+                scales.getAtIndex(JAVA_FLOAT, at),
+                zeros == null ? 1 << grid.bits() - 1 : zeros.get(JAVA_BYTE, at) & 0xff);
+    }
+
+    /** Sets scale and zero of a group. */
+    void put(int row, int group, Grid.Step step) {
+        long at = stepOf(row, group);
+        scales.setAtIndex(JAVA_FLOAT, at, step.scale());
+        if (zeros != null) {
+            zeros.set(JAVA_BYTE, at, (byte) step.zero());
+        }
+    }
+
+    /** Writes the codes of a row. */
+    void put(int row, int[] rowCodes) {
+        int bits = grid.bits();
+        for (int j = 0; j < cols; j += TOGETHER) {
+            long word = 0;
+            for (int k = 0; k < Math.min(TOGETHER, cols - j); k++) {
+                word |= (long) (rowCodes[j + k] ^ flip) << k * bits;
+            }
+            long at = row * rowBytes + j / TOGETHER * bits;
+            for (int b = 0; b < bits; b++) {
+                codes.set(JAVA_BYTE, at + b, (byte) (word >>> 8 * b));
+            }
+        }
+    }
+
+    /** Codes of a row: [cols], each 0 .. 2^bits - 1. */
+    public int[] codes(int row) {
+        return codes(row, 0, cols);
+    }
+
+    /** The codes as signed bytes [rows, cols], read in place; null if they are not stored so. */
+    MemorySegment signedBytes() {
+        return grid.symmetric() && grid.bits() == 8 && rowBytes == cols ? codes : null;
+    }
+
+    /** Codes of {@code count} columns from {@code col}, a multiple of eight, on. */
+    int[] codes(int row, int col, int count) {
+        int[] to = new int[count];
+        int bits = grid.bits(), mask = (1 << bits) - 1;
+        for (int j = 0; j < count; j += TOGETHER) {
+            long word = 0, at = row * rowBytes + (long) (col + j) / TOGETHER * bits;
+            for (int b = 0; b < bits; b++) {
+                word |= (codes.get(JAVA_BYTE, at + b) & 0xffL) << 8 * b;
+            }
+            for (int k = 0; k < Math.min(TOGETHER, count - j); k++) {
+                to[j + k] = (int) (word >>> k * bits) & mask ^ flip;
+            }
+        }
+        return to;
+    }
+
+    @Override
+    public void widen(int row, int col, int count, float[] dst, int at) {
+        int[] some = codes(row, col, count);
+        for (int j = 0; j < count; ) {
+            int group = (col + j) / groupSize, end = Math.min(count, (group + 1) * groupSize - col);
+            Grid.Step s = step(row, group);
+            for (; j < end; j++) {
+                dst[at + j] = Grid.value(some[j], s);
+            }
+        }
+    }
+
+    @Override
+    public int block() {
+        return TOGETHER;
+    }
+
+    @Override
+    public long bytes() {
+        return rowBytes * rows + 4L * steps() + (zeros == null ? 0 : steps());
+    }
+}

@@ -1,0 +1,39 @@
+package anneal.quant.post;
+
+import anneal.nn.Weight;
+import anneal.tensor.Ops;
+import anneal.tensor.Tensor;
+import java.util.Optional;
+
+/** Weights on a uniform grid; widened inside the product, which is one of floats. Not trained. */
+public record UniformWeight(UniformMatrix matrix) implements Weight {
+    @Override
+    public int out() {
+        return matrix.rows();
+    }
+
+    @Override
+    public int in() {
+        return matrix.cols();
+    }
+
+    @Override
+    public Tensor matmulT(Tensor x) {
+        return Ops.matmulT(x, matrix);
+    }
+
+    @Override
+    public Tensor rows(int[] ids) {
+        return Ops.embedding(matrix, ids);
+    }
+
+    @Override
+    public Optional<Tensor> parameter() {
+        return Optional.empty();
+    }
+
+    @Override
+    public String format() {
+        return matrix.grid().toString();
+    }
+}

@@ -1,0 +1,206 @@
+package anneal.quant.post;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import anneal.kernels.Kernels;
+import anneal.kernels.Matrix;
+import anneal.kernels.Parallel;
+import anneal.nn.Weight;
+import anneal.tensor.Ops;
+import anneal.tensor.ShapeException;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.Optional;
+
+/**
+ * A weight whose product is one of integers: 8-bit inputs times signed 8- or 4-bit weights, summed exactly, scaled once.
+ *
+ * <pre>
+ * x' = clamp(round(x / a), -127, 127)         a: scale of the token, or of the tensor
+ * y  = sum over groups g of  a b_g (x'_g w'_gT)     b_g: scale of the row's group; one group is the whole row unless told otherwise
+ * </pre>
+ *
+ * <p>Weights of 4 bits (W4A8) are widened to bytes for the product. Gradient: dx = dy W with the rounding of x taken as the identity
+ * (straight-through); the weight is not trained. Shapes: x [.., in] -> [.., out].
+ */
+public final class W8A8Linear implements Weight {
+    private static final Kernels K = Kernels.get();
+
+    private static final int LARGEST = 127;
+
+    /** The least activation scale, as in the reference code of SmoothQuant. */
+    private static final float LEAST = 1e-8f;
+
+    private final UniformMatrix matrix;
+    private final ActivationScale activations;
+    private final float fixed;
+    private final int size;
+    /** The signed codes [out, in] if they can be multiplied where they lie: 8 bits, one group. Else each product gathers its group. */
+    private final MemorySegment bytes;
+
+    /**
+     * A weight for integer products.
+     *
+     * @param w on a symmetric grid
+     * @param activations how inputs are scaled
+     * @param largest max|x| of calibration for {@link ActivationScale#STATIC}, else 0
+     */
+    public W8A8Linear(UniformMatrix w, ActivationScale activations, float largest) {
+        if (!w.grid().symmetric()) {
+            throw new IllegalArgumentException("W8A8: the grid " + w.grid() + " must be symmetric");
+        }
+        if ((activations == ActivationScale.STATIC) != (largest > 0)) {
+            throw new IllegalArgumentException("W8A8: " + activations + " activations and a largest input of " + largest
+                    + ": a static scale needs one, a dynamic one takes its own");
+        }
+        this.matrix = w;
+        this.activations = activations;
+        this.fixed = Math.max(LEAST, largest / LARGEST);
+        this.size = w.grid().groupSize(w.cols());
+        this.bytes = w.groups() == 1 ? w.signedBytes() : null;
+        if (w.groups() > 1 && size % w.block() != 0) {
+            throw new IllegalArgumentException(
+                    "W8A8: groups of " + size + " columns must be multiples of " + w.block());
+        }
+    }
+
+    /** W rounded to a symmetric grid of 8 bits a row, for inputs with dynamic scales. */
+    public static W8A8Linear of(Matrix w, ActivationScale activations) {
+        return new W8A8Linear(Rounding.nearest(w, Grid.bits(8).symmetrical()), activations, 0);
+    }
+
+    /** Signed codes of a group [out, size]. */
+    private void signed(int group, MemorySegment to) {
+        int zero = 1 << matrix.grid().bits() - 1;
+        Parallel.run(out(), i -> {
+            int[] codes = matrix.codes(i, group * size, size);
+            for (int j = 0; j < size; j++) {
+                to.set(JAVA_BYTE, (long) i * size + j, (byte) (codes[j] - zero));
+            }
+        });
+    }
+
+    @Override
+    public int out() {
+        return matrix.rows();
+    }
+
+    @Override
+    public int in() {
+        return matrix.cols();
+    }
+
+    /** How inputs are scaled. */
+    public ActivationScale activations() {
+        return activations;
+    }
+
+    @Override
+    public Tensor matmulT(Tensor x) {
+        if (x.rowSize() != in()) {
+            throw new ShapeException("matmulT: x " + x.shape() + " does not fit weight [" + out() + ", " + in()
+                    + "]: x's last dim " + x.rowSize() + " must equal " + in());
+        }
+        int m = x.rowCount(), groups = matrix.groups();
+        Tensor y = Tensor.empty(x.shape().withLast(out()));
+        Tensor scales = Tensor.empty(m);
+        MemorySegment codes = scratch((long) m * in());
+        quantise(x, codes, scales);
+        Tensor sums = groups == 1 ? y : Tensor.like(y);
+        MemorySegment w = bytes != null ? bytes : scratch((long) out() * size);
+        for (int g = 0; g < groups; g++) {
+            if (bytes == null) {
+                signed(g, w);
+            }
+            MemorySegment part = codes.asSlice((long) g * m * size, (long) m * size);
+            K.matmulTInt8(sums.buf(), part, w, m, out(), size);
+            rescale(y, sums, scales, g);
+        }
+        return Tape.record(y, () -> gradient(x, y), x);
+    }
+
+    private static MemorySegment scratch(long bytes) {
+        return Tensor.empty(Math.toIntExact((bytes + 3) / 4)).buf();
+    }
+
+    private void gradient(Tensor x, Tensor y) {
+        boolean add = x.hasGrad();
+        K.matmul(x.gradSlot(), y.gradBuf(), matrix, x.rowCount(), 1f, add);
+    }
+
+    /** Signed codes of x group by group, [groups, m, size], and the scale of each row [m]. */
+    private void quantise(Tensor x, MemorySegment codes, Tensor scales) {
+        int m = x.rowCount(), in = in();
+        float shared = switch (activations) {
+            case STATIC -> fixed;
+            case PER_TENSOR -> scale(largest(x, 0, x.size()));
+            case PER_TOKEN -> 0;
+        };
+        Parallel.run(m, r -> {
+            float scale = activations == ActivationScale.PER_TOKEN ? scale(largest(x, (long) r * in, in)) : shared;
+            scales.buf().setAtIndex(JAVA_FLOAT, r, scale);
+            for (int j = 0; j < in; j++) {
+                float q = (float) Math.rint(x.get((long) r * in + j) / scale);
+                codes.set(JAVA_BYTE, ((long) (j / size) * m + r) * size + j % size, (byte)
+                        Math.clamp(q, -LARGEST, LARGEST));
+            }
+        });
+    }
+
+    static float scale(float largest) {
+        return Math.max(LEAST, largest / LARGEST);
+    }
+
+    static float largest(Tensor x, long from, long count) {
+        float most = 0;
+        for (long i = from; i < from + count; i++) {
+            most = Math.max(most, Math.abs(x.get(i)));
+        }
+        if (!Float.isFinite(most)) {
+            throw new IllegalArgumentException("W8A8: an input is not finite: it has no 8-bit scale");
+        }
+        return most;
+    }
+
+    /** y (+)= sums scale_row scale_group; the sums are integers and may lie in y's own memory. */
+    private void rescale(Tensor y, Tensor sums, Tensor scales, int group) {
+        int out = out();
+        float[] b = new float[out];
+        for (int i = 0; i < out; i++) {
+            b[i] = matrix.step(i, group).scale();
+        }
+        Parallel.run(y.rowCount(), r -> {
+            float a = scales.get(r);
+            for (int i = 0; i < out; i++) {
+                long at = (long) r * out + i;
+                float part = sums.buf().getAtIndex(JAVA_INT, at) * (a * b[i]);
+                y.buf().setAtIndex(JAVA_FLOAT, at, group == 0 ? part : y.get(at) + part);
+            }
+        });
+    }
+
+    @Override
+    public Tensor rows(int[] ids) {
+        return Ops.embedding(matrix, ids);
+    }
+
+    @Override
+    public Matrix matrix() {
+        return matrix;
+    }
+
+    @Override
+    public Optional<Tensor> parameter() {
+        return Optional.empty();
+    }
+
+    /** "W8A8", "W4A8 g64": bits of weights and activations, and the columns that share a scale. */
+    @Override
+    public String format() {
+        int group = matrix.grid().group();
+        return "W" + matrix.grid().bits() + "A8" + (group > 0 ? " g" + group : "");
+    }
+}

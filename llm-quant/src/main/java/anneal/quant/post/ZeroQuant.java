@@ -1,0 +1,145 @@
+package anneal.quant.post;
+
+import anneal.kernels.Matrix;
+import anneal.nn.DenseWeight;
+import anneal.nn.FeedForward;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import anneal.nn.Weight;
+import anneal.quant.calibrate.Calibration;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Predicate;
+
+/**
+ * Fine-grained integers without smoothing: weights with a scale for each group of columns, inputs with a scale for each token, both
+ * symmetric, multiplied as integers; and layer-by-layer distillation for few bits.
+ *
+ * <p>Yao et al., arXiv:2206.01861. As in the paper's W4/8, feed-forward layers may have fewer bits than attention, which suffers more.
+ * The paper cuts a matrix into a fixed number of groups of rows; here a group is neighbouring columns of one row, as in later work.
+ *
+ * @param bits of weights, 2 to 8
+ * @param feedForwardBits of those inside a {@link FeedForward}
+ * @param group columns that share a scale, a multiple of 8, or {@link Grid#PER_ROW}
+ * @param distillation how blocks are trained while they are quantised, or null: not at all
+ */
+public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillation distillation)
+        implements PostTraining {
+    public ZeroQuant {
+        grid(bits, group);
+        grid(feedForwardBits, group);
+        if (group < 0 || group % 8 != 0) {
+            throw new IllegalArgumentException(
+                    "zeroquant: group " + group + " must be a multiple of 8 columns, or PER_ROW");
+        }
+    }
+
+    /** W8A8 without distillation. */
+    public static ZeroQuant w8a8(int group) {
+        return new ZeroQuant(8, 8, group, null);
+    }
+
+    /** 8 bits for attention, 4 for feed-forward layers, with distillation: the paper's W4/8A8 with LKD. */
+    public static ZeroQuant mixed(int group, LayerDistillation distillation) {
+        return new ZeroQuant(8, 4, group, distillation);
+    }
+
+    private static Grid grid(int bits, int group) {
+        return new Grid(bits, group, true);
+    }
+
+    @Override
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, FeedForward> feedForwards = root.find(FeedForward.class);
+        Map<String, Grid> grids = new LinkedHashMap<>();
+        layers.forEach((path, l) -> {
+            boolean inside = feedForwards.keySet().stream().anyMatch(f -> path.startsWith(f + "."));
+            Grid grid = grid(inside ? feedForwardBits : bits, group);
+            PostTraining.at(path, () -> grid.groupSize(l.in()));
+            grids.put(path, grid);
+        });
+        Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
+        Run run = new Run(layers, grids, forward);
+        if (distillation != null) {
+            run.distil(root);
+        }
+        return folds.quantise(
+                "zeroquant W" + bits + (feedForwardBits == bits ? "" : "/" + feedForwardBits) + "A8"
+                        + (distillation == null ? "" : " lkd"),
+                run.notes,
+                (linear, x) -> run.integers(linear));
+    }
+
+    /** One application: floats that distillation has changed, by path. */
+    private final class Run {
+        private final Map<String, Linear> layers;
+        private final Map<String, Grid> grids;
+        private final Runnable forward;
+        private final Map<String, Tensor> trained = new HashMap<>();
+        private final Map<String, String> notes = new HashMap<>();
+
+        Run(Map<String, Linear> layers, Map<String, Grid> grids, Runnable forward) {
+            this.layers = layers;
+            this.grids = grids;
+            this.forward = forward;
+        }
+
+        void distil(Module root) {
+            List<Module> blocks = LayerDistillation.blocks(root);
+            if (blocks.isEmpty()) {
+                throw new IllegalArgumentException("zeroquant: the model has no blocks of sub-layers to distil");
+            }
+            List<Tensor> frozen = List.copyOf(root.trainable().values());
+            frozen.forEach(p -> p.trainable(false));
+            try {
+                blocks.reversed().forEach(this::train);
+            } finally {
+                frozen.forEach(p -> p.trainable(true));
+            }
+        }
+
+        /** Trains the chosen layers of a block; it has its own weights again afterwards, for the report and for the blocks before. */
+        private void train(Module block) {
+            Map<String, Linear> own = new LinkedHashMap<>(layers);
+            own.keySet().removeIf(path -> !path.startsWith(block.path() + "."));
+            if (own.isEmpty()) {
+                return;
+            }
+            Map<String, Weight> originals = new LinkedHashMap<>();
+            own.forEach((path, l) -> originals.put(path, l.weight()));
+            try (Arena arena = Arena.ofShared()) {
+                List<Tensor> teacher = LayerDistillation.outputs(block, forward, arena);
+                own.forEach((path, l) -> {
+                    Tensor floats = DenseWeight.copy(l.weight().matrix(), Arena.ofAuto())
+                            .tensor()
+                            .trainable(true);
+                    trained.put(path, floats);
+                    l.weight(new QuantAwareWeight(floats, grids.get(path), true));
+                });
+                List<Tensor> weights = own.keySet().stream().map(trained::get).toList();
+                LayerDistillation.Outcome o = distillation.train(block, weights, teacher, forward);
+                weights.forEach(w -> w.trainable(false));
+                own.keySet()
+                        .forEach(path ->
+                                notes.put(path, String.format(Locale.ROOT, "lkd %.3e -> %.3e", o.first(), o.last())));
+            } finally {
+                own.forEach((path, l) -> l.weight(originals.get(path)));
+            }
+        }
+
+        Weight integers(Linear linear) {
+            Tensor floats = trained.get(linear.path());
+            Matrix w = floats != null
+                    ? new DenseWeight(floats).matrix()
+                    : linear.weight().matrix();
+            UniformMatrix codes = Rounding.nearest(w, grids.get(linear.path()));
+            return new W8A8Linear(codes, ActivationScale.PER_TOKEN, 0);
+        }
+    }
+}
