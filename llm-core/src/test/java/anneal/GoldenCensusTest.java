@@ -29,6 +29,7 @@ class GoldenCensusTest {
             "models/[^/]+/(golden|model[^/]*)\\.safetensors(\\.index\\.json)?",
             "peft/base/.+",
             "peft/[^/]+/golden\\.(json|safetensors)",
+            "peft/combine[^/]*/[^/]+/(adapter_config\\.json|adapter_model\\.safetensors)",
             "peft/[^/]+/(init/)?(adapter_config\\.json|adapter_model\\.safetensors|README\\.md)",
             "quant/(gguf-blocks|four-bit|groupwise|distillation)[^/]*\\.(json|safetensors)",
             "quant/(adam8bit|blockwise-8bit|bnb-checkpoint|int8|pruning)[^/]*\\.safetensors",
@@ -39,7 +40,7 @@ class GoldenCensusTest {
     private static final List<String> NOT_YET = List.of(
             "parts/(baichuan|bert|marian|t5)[^/]*/.+",
             "text/metrics[^/]*\\.json",
-            "peft/(bottleneck-[^/]+|combine|continual)/.+",
+            "peft/(bottleneck-[^/]+|continual)/.+",
             "quant/.+",
             "align/.+",
             "make/.+",

@@ -36,6 +36,7 @@ public final class Adapters implements Trainable {
     private final Method method;
     private final Tuning tuning;
     private int disabled;
+    private boolean plugged;
     private boolean merged;
 
     private Adapters(Method method, Tuning tuning) {
@@ -50,17 +51,39 @@ public final class Adapters implements Trainable {
         return adapters;
     }
 
+    /** Adapters that begin with these numbers, by name; all that are stored must be given. */
+    static Adapters of(Method method, Module root, Map<String, float[]> numbers) {
+        Adapters adapters = plug(method, root, false);
+        adapters.tuning.stored().forEach((name, tensor) -> tensor.set(numbers.get(name)));
+        return adapters;
+    }
+
     private static Adapters plug(Method method, Module root, boolean everyName) {
         Tuning tuning = Tuning.of(method, root, everyName);
         Map<String, Linear> linears = root.find(Linear.class);
         for (String path : tuning.paths()) {
             if (linears.containsKey(path) && linears.get(path).adapter() != Adapter.NONE) {
-                throw new IllegalArgumentException("attach: " + path + " already has an adapter");
+                throw new IllegalArgumentException(
+                        "attach: " + path + " already has an adapter; several adapters in one model are an AdapterSet");
             }
         }
         root.freeze();
-        tuning.plug(true);
-        return new Adapters(method, tuning);
+        Adapters adapters = new Adapters(method, tuning);
+        adapters.plug(true);
+        return adapters;
+    }
+
+    /** Puts them into the model or takes them out; nothing happens if that is so already. */
+    void plug(boolean in) {
+        if (plugged != in) {
+            tuning.plug(in);
+            plugged = in;
+        }
+    }
+
+    /** What they have put into the model. */
+    Tuning tuning() {
+        return tuning;
     }
 
     /** The configuration they were made with. */
@@ -118,16 +141,17 @@ public final class Adapters implements Trainable {
         if (merged) {
             throw new IllegalStateException("disabled: the adapters are merged into the weights; call unmerge first");
         }
-        if (disabled++ == 0) {
-            tuning.plug(false);
-        }
+        boolean wasPlugged = plugged;
+        disabled++;
+        plug(false);
         return new Disabled() {
             private boolean closed;
 
             @Override
             public void close() {
-                if (!closed && --disabled == 0) {
-                    tuning.plug(true);
+                if (!closed) {
+                    disabled--;
+                    plug(wasPlugged);
                 }
                 closed = true;
             }
@@ -139,7 +163,7 @@ public final class Adapters implements Trainable {
         if (merged) {
             unmerge();
         }
-        tuning.plug(false);
+        plug(false);
     }
 
     // ---------------------------------------------------------------- merge
@@ -149,15 +173,18 @@ public final class Adapters implements Trainable {
      * floats in memory, whatever its storage was.
      */
     public void merge() {
-        if (merged || disabled > 0) {
+        if (merged || !plugged) {
             throw new IllegalStateException(
-                    merged ? "merge: the adapters are merged already" : "merge: the adapters are disabled");
+                    merged
+                            ? "merge: the adapters are merged already"
+                            : "merge: the adapters are " + (disabled > 0 ? "disabled" : "not in the model"));
         }
         Set<String> widened = new TreeSet<>(tuning.merge());
         if (!widened.isEmpty()) {
             LOG.info("merge: weights stored as {} became F32 in memory", String.join(", ", widened));
         }
         merged = true;
+        plugged = false;
     }
 
     /** Puts the base weights back, bit for bit, and the adapters in. */
@@ -167,6 +194,7 @@ public final class Adapters implements Trainable {
         }
         tuning.unmerge();
         merged = false;
+        plugged = true;
     }
 
     /** True between {@link #merge} and {@link #unmerge}. */

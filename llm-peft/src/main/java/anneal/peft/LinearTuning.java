@@ -26,6 +26,11 @@ abstract class LinearTuning implements Tuning {
     private final Map<String, Tensor> parameters = new LinkedHashMap<>();
     private final Map<String, Tensor> stored = new LinkedHashMap<>();
 
+    /** Weights that the layers had before a merge, and those that it put in. */
+    private final Map<Linear, Weight> before = new IdentityHashMap<>();
+
+    private final Map<Linear, Weight> after = new IdentityHashMap<>();
+
     /** Numbers that biases had before a merge. */
     private final Map<Tensor, float[]> biases = new IdentityHashMap<>();
 
@@ -95,13 +100,16 @@ abstract class LinearTuning implements Tuning {
     public final List<String> merge() {
         List<String> widened = new ArrayList<>();
         places.values().forEach(p -> {
-            if (p.weight.parameter().isEmpty()) {
-                widened.add(p.weight.format());
+            Weight weight = p.linear.weight(); // another adapter may have been merged since this one was made
+            if (weight.parameter().isEmpty()) {
+                widened.add(weight.format());
             }
             if (p.linear.bias() != null) {
                 biases.put(p.linear.bias(), p.linear.bias().toArray());
             }
+            before.put(p.linear, weight);
             p.linear.weight(merged(p));
+            after.put(p.linear, p.linear.weight());
         });
         plug(false);
         return widened;
@@ -109,14 +117,23 @@ abstract class LinearTuning implements Tuning {
 
     @Override
     public final void unmerge() {
-        places.values().forEach(p -> p.linear.weight(p.weight));
+        after.forEach((linear, weight) -> {
+            if (linear.weight() != weight) {
+                throw new IllegalStateException("unmerge: the weight of " + linear.path()
+                        + " was exchanged since, perhaps by a later merge; undo that first");
+            }
+        });
+        before.forEach(Linear::weight);
         biases.forEach(Tensor::set);
+        before.clear();
+        after.clear();
+        biases.clear();
         plug(true);
     }
 
     /** A copy of the layer's matrix, as floats, with the adapter in it. */
     private static Weight merged(Place p) {
-        Weight dense = p.weight.dense(Arena.ofAuto());
+        Weight dense = p.linear.weight().dense(Arena.ofAuto());
         Tensor w = dense.parameter().orElseThrow();
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {

@@ -145,7 +145,8 @@ abstract class AdapterContract {
         adapters.unmerge();
         assertThatThrownBy(() -> attach(model))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("attach: " + adapters.paths().getFirst() + " already has an adapter");
+                .hasMessage("attach: " + adapters.paths().getFirst()
+                        + " already has an adapter; several adapters in one model are an AdapterSet");
     }
 
     @Test

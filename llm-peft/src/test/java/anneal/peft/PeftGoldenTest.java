@@ -39,7 +39,6 @@ class PeftGoldenTest {
             "bottleneck-houlsby-ln",
             "bottleneck-parallel",
             "bottleneck-pfeiffer",
-            "combine",
             "continual",
             "ia3",
             "ia3-gpt2",
@@ -74,6 +73,7 @@ class PeftGoldenTest {
     Stream<DynamicTest> peftsNumbers() {
         return Golden.cases("peft").stream()
                 .filter(f -> !f.getFileName().toString().equals("base"))
+                .filter(f -> !CombineGoldenTest.isCombination(f))
                 .filter(f -> !LATER.contains(f.getFileName().toString()))
                 .map(f -> DynamicTest.dynamicTest(f.getFileName().toString(), () -> {
                     try (Arena arena = Arena.ofShared()) {
