@@ -91,10 +91,6 @@ public final class Adapters implements Trainable {
         return method;
     }
 
-    Tuning tuning() {
-        return tuning;
-    }
-
     /** What is trained, by name: "model.layers.0.self_attn.q_proj.lora_A.weight", and biases if the configuration says so. */
     @Override
     public Map<String, Tensor> parameters() {

@@ -4,7 +4,6 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import anneal.nn.Attention;
 import anneal.nn.FeedForward;
-import anneal.nn.LayerNorm;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Norm;
@@ -58,8 +57,8 @@ public record Junction(String name, Source source, Map<String, Linear> readers) 
         @Override
         public void divide(float[] s) {
             divideBy(norm.weight(), 0, s);
-            if (norm instanceof LayerNorm l) {
-                divideBy(l.bias(), 0, s);
+            if (norm.own().bias() != null) {
+                divideBy(norm.own().bias(), 0, s);
             }
         }
     }
