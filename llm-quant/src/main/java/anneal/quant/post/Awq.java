@@ -77,7 +77,7 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
 
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
         Folds folds = new Folds(layers, seen);
         Map<String, String> notes = new HashMap<>();
@@ -121,7 +121,7 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
         for (int i = 0; i < steps; i++) {
             float[] columns = j.columns(scales(means, i));
             for (Matrix w : readers) {
-                losses[i] += PostTraining.at(j.name(), () -> loss(w, inputs.samples(), columns));
+                losses[i] += ChosenLayers.at(j.name(), () -> loss(w, inputs.samples(), columns));
             }
             best = losses[i] < losses[best] ? i : best;
         }

@@ -74,7 +74,7 @@ final class Folds {
             try (var _ = Memory.scope()) {
                 Tensor x = samples(path);
                 Matrix before = linear.weight().matrix();
-                Weight after = PostTraining.at(path, () -> method.apply(linear, x));
+                Weight after = ChosenLayers.at(path, () -> method.apply(linear, x));
                 reports.add(LayerReport.of(
                         path,
                         bytes.get(path),

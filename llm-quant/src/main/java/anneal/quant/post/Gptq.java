@@ -66,7 +66,7 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
 
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         List<LayerReport> reports = new ArrayList<>();
         for (Set<String> group : groups(layers.keySet())) {
             Calibration seen = Calibration.capture(root, group::contains, Calibration.Options.MOMENTS, forward);
@@ -75,7 +75,7 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
                     Linear linear = layers.get(path);
                     Matrix before = linear.weight().matrix();
                     LayerInputs inputs = seen.of(path);
-                    UniformWeight after = PostTraining.at(path, () -> quantise(before, inputs.moments()));
+                    UniformWeight after = ChosenLayers.at(path, () -> quantise(before, inputs.moments()));
                     Tensor x = inputs.samples();
                     reports.add(LayerReport.of(path, before.bytes(), new LayerReport.Measured(before, x, after), ""));
                     linear.weight(after);

@@ -28,7 +28,7 @@ public record QuantAware(Grid grid, boolean tokens) {
 
     /** Freezes the model, gives the chosen layers of {@link anneal.quant.calibrate.Layers} trained floats, and names those. */
     public Map<String, Tensor> prepare(Module root, Predicate<String> which) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         layers.values().forEach(l -> grid.groupSize(l.in()));
         root.freeze();
         Map<String, Tensor> trained = new LinkedHashMap<>();

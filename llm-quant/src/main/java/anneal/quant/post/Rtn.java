@@ -18,13 +18,13 @@ import java.util.function.Predicate;
 public record Rtn(Grid grid) implements PostTraining {
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
         List<LayerReport> reports = new ArrayList<>();
         layers.forEach((path, linear) -> {
             try (var _ = Memory.scope()) {
                 Matrix before = linear.weight().matrix();
-                UniformWeight after = PostTraining.at(path, () -> quantise(before));
+                UniformWeight after = ChosenLayers.at(path, () -> quantise(before));
                 Tensor x = seen.of(path).samples();
                 reports.add(LayerReport.of(path, before.bytes(), new LayerReport.Measured(before, x, after), ""));
                 linear.weight(after);

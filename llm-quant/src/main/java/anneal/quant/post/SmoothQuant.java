@@ -123,7 +123,7 @@ public record SmoothQuant(
 
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
         Map<String, String> notes = smooth(root, folds);
         return folds.quantise("smoothquant " + level() + " W8A8", notes, (linear, x) -> {
@@ -136,7 +136,7 @@ public record SmoothQuant(
 
     /** Only smooths: the model stays in floats and computes what it computed, within rounding. Gives back each layer's alpha. */
     public Map<String, String> smooth(Module root, Calibration seen) {
-        Map<String, Linear> layers = PostTraining.layers(root, seen.layers()::containsKey);
+        Map<String, Linear> layers = ChosenLayers.of(root, seen.layers()::containsKey);
         return smooth(root, new Folds(layers, seen));
     }
 

@@ -55,13 +55,13 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
 
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
-        Map<String, Linear> layers = PostTraining.layers(root, which);
+        Map<String, Linear> layers = ChosenLayers.of(root, which);
         Map<String, FeedForward> feedForwards = root.find(FeedForward.class);
         Map<String, Grid> grids = new LinkedHashMap<>();
         layers.forEach((path, l) -> {
             boolean inside = feedForwards.keySet().stream().anyMatch(f -> path.startsWith(f + "."));
             Grid grid = grid(inside ? feedForwardBits : bits, group);
-            PostTraining.at(path, () -> grid.groupSize(l.in()));
+            ChosenLayers.at(path, () -> grid.groupSize(l.in()));
             grids.put(path, grid);
         });
         Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));

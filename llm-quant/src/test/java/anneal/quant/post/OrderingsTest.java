@@ -126,7 +126,7 @@ class OrderingsTest {
 
     private static void naiveIntegers(GoldenDecoder d, ActivationScale how) {
         Calibration seen = Calibration.capture(d.model().root(), p -> true, Calibration.Options.SAMPLES, d::forward);
-        Folds folds = new Folds(PostTraining.layers(d.model().root(), p -> true), seen);
+        Folds folds = new Folds(ChosenLayers.of(d.model().root(), p -> true), seen);
         folds.quantise(
                 "naive",
                 Map.of(),
