@@ -1,0 +1,169 @@
+package anneal.quant;
+
+import anneal.kernels.Matrix;
+import anneal.nn.Linear;
+import anneal.nn.Module;
+import java.lang.foreign.Arena;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/**
+ * Sets the least important numbers of linear layers to zero and keeps them there through fine-tuning.
+ *
+ * <pre>
+ * magnitude:  score = |w_ij|                         Han et al., arXiv:1506.02626
+ * Wanda:      score = |w_ij| norm(x_j)               Sun et al., arXiv:2306.11695: x_j is input j over all calibration tokens
+ * </pre>
+ *
+ * @param pattern which of the scores go
+ * @param layers regular expression, found anywhere in the path of a layer; the others are left alone
+ */
+public record Pruning(Choice pattern, String layers) {
+    /** Which scores go. */
+    public sealed interface Choice {
+        /** This part of each matrix. */
+        record PerLayer(double sparsity) implements Choice {
+            public PerLayer {
+                requireSparsity(sparsity);
+            }
+        }
+
+        /** This part of each row, which is what Wanda compares: outputs are treated alike. */
+        record PerRow(double sparsity) implements Choice {
+            public PerRow {
+                requireSparsity(sparsity);
+            }
+        }
+
+        /** This part of all matrices together, so that some lose more than others. */
+        record Global(double sparsity) implements Choice {
+            public Global {
+                requireSparsity(sparsity);
+            }
+        }
+
+        /** All but the n highest of each m neighbours; 2 of 4 is what sparse tensor cores read. */
+        record NofM(int n, int m) implements Choice {
+            public NofM {
+                if (n < 1 || n >= m) {
+                    throw new IllegalArgumentException("prune: " + n + " of " + m + " must leave some and drop some");
+                }
+            }
+        }
+    }
+
+    private static void requireSparsity(double sparsity) {
+        if (!(sparsity > 0 && sparsity < 1)) {
+            throw new IllegalArgumentException("prune: sparsity " + sparsity + " must be in (0, 1)");
+        }
+    }
+
+    public Pruning {
+        Pattern.compile(layers);
+    }
+
+    /** All linear layers inside the blocks: those whose path has a number in it. */
+    public Pruning(Choice pattern) {
+        this(pattern, "\\.\\d+\\.");
+    }
+
+    /** Prunes by magnitude; see {@link #wanda}. */
+    public Map<String, Mask> magnitude(Module root, Arena arena) {
+        return apply(root, Map.of(), arena);
+    }
+
+    /**
+     * Prunes by magnitude times input norm.
+     *
+     * @param norms of the inputs, from {@link InputNorms#capture}
+     * @param arena where pruned weights live
+     * @return the mask of each layer that was pruned, by path; its weight is a {@link MaskedWeight} now
+     * @throws IllegalArgumentException if no layer matches or one that does has no norms
+     */
+    public Map<String, Mask> wanda(Module root, Map<String, float[]> norms, Arena arena) {
+        for (String path : matching(root).keySet()) {
+            if (!norms.containsKey(path)) {
+                throw new IllegalArgumentException("prune: the calibration data did not reach " + path);
+            }
+        }
+        return apply(root, norms, arena);
+    }
+
+    private Map<String, Linear> matching(Module root) {
+        Map<String, Linear> found = root.find(Linear.class);
+        Map<String, Linear> wanted = new LinkedHashMap<>(found);
+        wanted.keySet().removeIf(path -> !Pattern.compile(layers).matcher(path).find());
+        if (wanted.isEmpty()) {
+            throw new IllegalArgumentException("prune: no linear layer matches " + layers + " of " + found.keySet());
+        }
+        return wanted;
+    }
+
+    private Map<String, Mask> apply(Module root, Map<String, float[]> norms, Arena arena) {
+        Map<String, Linear> wanted = matching(root);
+        float all = pattern instanceof Choice.Global g ? globalThreshold(wanted, norms, g.sparsity()) : 0;
+        Map<String, Mask> masks = new LinkedHashMap<>();
+        wanted.forEach((path, linear) -> {
+            float[] scores = scores(linear.weight().matrix(), norms.get(path), path);
+            int cols = linear.in();
+            Mask mask = switch (pattern) {
+                case Choice.PerLayer c -> Mask.above(scores, cols, Mask.threshold(scores, c.sparsity()));
+                case Choice.PerRow c -> Mask.byRow(scores, cols, c.sparsity());
+                case Choice.Global _ -> Mask.above(scores, cols, all);
+                case Choice.NofM c -> Mask.nOfM(scores, cols, c.n(), c.m());
+            };
+            masks.put(path, mask);
+        });
+        masks.forEach((path, mask) -> {
+            Linear linear = wanted.get(path);
+            boolean trained =
+                    linear.weight().parameter().filter(p -> p.tracked()).isPresent();
+            MaskedWeight weight = new MaskedWeight(linear.weight().matrix(), mask, arena);
+            weight.parameter().orElseThrow().trainable(trained);
+            linear.weight(weight);
+        });
+        return masks;
+    }
+
+    private static float globalThreshold(Map<String, Linear> layers, Map<String, float[]> norms, double sparsity) {
+        long n =
+                layers.values().stream().mapToLong(l -> (long) l.in() * l.out()).sum();
+        float[] all = new float[Math.toIntExact(n)];
+        int at = 0;
+        for (Map.Entry<String, Linear> e : layers.entrySet()) {
+            float[] scores = scores(e.getValue().weight().matrix(), norms.get(e.getKey()), e.getKey());
+            System.arraycopy(scores, 0, all, at, scores.length);
+            at += scores.length;
+        }
+        return Mask.threshold(all, sparsity);
+    }
+
+    /**
+     * |w_ij| norm_j.
+     *
+     * @param norms [in], or null for |w_ij| alone
+     * @param where the layer's path, for the message
+     * @throws IllegalArgumentException if a weight is not a number: it would have no place in an order
+     */
+    public static float[] scores(Matrix matrix, float[] norms, String where) {
+        float[] scores = floats(matrix);
+        for (int i = 0; i < scores.length; i++) {
+            float w = scores[i];
+            scores[i] = Math.abs(w) * (norms == null ? 1 : norms[i % matrix.cols()]);
+            if (Float.isNaN(scores[i])) {
+                throw new IllegalArgumentException(
+                        "prune: " + where + " has " + w + " at [" + i / matrix.cols() + ", " + i % matrix.cols() + "]");
+            }
+        }
+        return scores;
+    }
+
+    static float[] floats(Matrix matrix) {
+        float[] w = new float[Math.multiplyExact(matrix.rows(), matrix.cols())];
+        for (int row = 0; row < matrix.rows(); row++) {
+            matrix.widen(row, 0, matrix.cols(), w, row * matrix.cols());
+        }
+        return w;
+    }
+}
