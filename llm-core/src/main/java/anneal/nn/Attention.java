@@ -1,9 +1,11 @@
 package anneal.nn;
 
+import anneal.tensor.DistillOps;
 import anneal.tensor.Ops;
 import anneal.tensor.ShapeException;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
+import java.util.function.Consumer;
 
 /**
  * Multi-head attention with grouped keys: out(softmax(scale q kT, masked) v). Vaswani et al., arXiv:1706.03762; Ainslie et
@@ -205,6 +207,11 @@ public final class Attention extends SubLayer {
                     + p.values().shape() + " must be [" + p.length() + ", " + width + "] (at " + path() + ")");
         }
         prefix = p;
+    }
+
+    /** Gives what the scores are made of to a listener that compares models; null ends it. */
+    public void watchHeads(Consumer<DistillOps.Heads> listener) {
+        watcher = listener == null ? null : (q, k, settings) -> listener.accept(new DistillOps.Heads(q, k, settings));
     }
 
     /** Watches this layer; null ends it. */
