@@ -241,6 +241,15 @@ public final class Pretrained implements AutoCloseable {
         return text().stream(chat().prompt(messages), sampling, piece -> {}).text();
     }
 
+    /**
+     * Another model with this one's tokenizer, chat template and end tokens: a student, a pruned copy.
+     *
+     * @param memory where the weights of {@code other} live; closed with the result
+     */
+    public Pretrained with(Decoder other, Arena memory) {
+        return new Pretrained(memory, name, folder, other, tokenizer, ends, template);
+    }
+
     // ---------------------------------------------------------------- saving
 
     /** See {@link #save(Path, DType)}: in f32. */

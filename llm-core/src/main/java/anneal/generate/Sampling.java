@@ -72,6 +72,27 @@ public record Sampling(
         }
     }
 
+    /** The same with another seed. */
+    public Sampling withSeed(long other) {
+        return new Sampling(
+                temperature,
+                topK,
+                topP,
+                minP,
+                typicalP,
+                epsilon,
+                eta,
+                repetitionPenalty,
+                noRepeatNgram,
+                banned,
+                suppressed,
+                minLength,
+                minNewTokens,
+                maxNewTokens,
+                ends,
+                other);
+    }
+
     /** The likeliest token each time. */
     public static Sampling greedy(int maxNewTokens) {
         return builder().temperature(0).maxNewTokens(maxNewTokens).build();

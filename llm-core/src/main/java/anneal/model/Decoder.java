@@ -215,6 +215,11 @@ public final class Decoder extends Module implements CausalLm {
         checkpointing = on;
     }
 
+    /** True if blocks are computed again in the backward pass: what passes through them is then gone in between. */
+    public boolean checkpointing() {
+        return checkpointing;
+    }
+
     /** Makes every parameter trainable: weights that lie in a file are widened into {@code arena}. */
     public Decoder train(Arena arena) {
         Map<Weight, Weight> done = new IdentityHashMap<>();

@@ -123,25 +123,39 @@ public record DecoderConfig(
 
     /** The same with other ids for begin, end and padding. */
     public DecoderConfig withTokens(SpecialTokens other) {
+        return with(windows, heads, other);
+    }
+
+    /** The same with these blocks only, in this order, each with the window it has here. */
+    public DecoderConfig withLayers(int... chosen) {
+        return with(Arrays.stream(chosen).map(i -> windows[i]).toArray(), heads, tokens);
+    }
+
+    /** The same with other numbers of heads; their size must stay. */
+    public DecoderConfig withHeads(Heads other) {
+        return with(windows, other, tokens);
+    }
+
+    private DecoderConfig with(int[] otherWindows, Heads otherHeads, SpecialTokens otherTokens) {
         return new DecoderConfig(
                 family,
                 vocabSize,
                 hiddenSize,
                 feedForwardSize,
-                layers,
-                heads,
+                otherWindows.length,
+                otherHeads,
                 contextLength,
                 normEps,
                 activation,
                 tied,
                 biases,
-                windows,
+                otherWindows,
                 rotary,
                 scaleScores,
                 scaleByLayer,
                 dropouts,
                 initRange,
-                other);
+                otherTokens);
     }
 
     /**
