@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.kernels.Compute;
+import anneal.peft.Adapters;
+import anneal.peft.RankReport;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -65,6 +67,22 @@ class RecipesTest {
         LoraSft.merge(model, adapter, merged);
         try (Pretrained lm = Pretrained.load(merged)) {
             assertThat(lm.model().vocabSize()).isEqualTo(TinyModel.VOCABULARY);
+        }
+    }
+
+    @Test
+    void ranksAreFoundAndDrawn() throws IOException {
+        Path output = dir.resolve("adalora");
+        String[] args = {model.toString(), data.toString(), "12", output.toString()};
+        String printed = printed(() -> AdaLoraRanks.main(args));
+        List<String> last = printed.lines().toList();
+        assertThat(last.getLast()).as("14 modules of 8 on average, 12 at first").matches("all +112 +168");
+        assertThat(printed).contains("penalty=", "model.layers.1.mlp.down_proj");
+        assertThat(output.resolve("adapter_config.json")).content().contains("model.layers.0.self_attn.q_proj.lora_E");
+        assertThat(Files.readAllBytes(output.resolve("ranks.png"))).startsWith(0x89, 'P', 'N', 'G');
+        try (Pretrained lm = Pretrained.load(model)) {
+            Adapters adapters = Adapters.load(lm.model().root(), output);
+            assertThat(RankReport.of(adapters).total()).isEqualTo(112);
         }
     }
 
