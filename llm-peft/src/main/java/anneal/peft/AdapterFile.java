@@ -58,7 +58,17 @@ abstract class AdapterFile<M extends Method> {
     }
 
     private static List<AdapterFile<?>> all() {
-        return List.of(new AdaLoraFile(), new LoraFile());
+        return List.of(
+                new LoraFile(),
+                new AdaLoraFile(),
+                new Ia3File(),
+                new LoHaFile(),
+                new LoKrFile(),
+                new VeraFile(),
+                new LnTuningFile(),
+                new BitFitFile(),
+                new LastLayersFile(),
+                new TrainableTokensFile());
     }
 
     /** The method of a file. */
@@ -184,6 +194,17 @@ abstract class AdapterFile<M extends Method> {
         o.put("exclude_modules", t.exclude().isEmpty() ? null : t.exclude());
         o.put("layers_to_transform", t.layers().isEmpty() || t.allLinear() ? null : t.layers());
         o.put("layers_pattern", t.layersPattern().isEmpty() || t.allLinear() ? null : t.layersPattern());
+    }
+
+    /** The same for a method whose file has not all of these keys: what they would say is said by writing the paths out. */
+    static void put(Map<String, Object> o, Targets t, Tuning tuning, Set<String> keys) {
+        Map<String, Object> all = new TreeMap<>();
+        put(all, t, tuning);
+        if (all.entrySet().stream().anyMatch(e -> e.getValue() != null && !keys.contains(e.getKey()))) {
+            put(all, Targets.exactly(tuning.paths()), tuning);
+        }
+        all.keySet().retainAll(keys);
+        o.putAll(all);
     }
 
     /** 16 rather than 16.0, as Python's writers have it. */

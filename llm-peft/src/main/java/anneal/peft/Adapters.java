@@ -14,6 +14,7 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -30,7 +31,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class Adapters implements Trainable {
     private static final Logger LOG = LoggerFactory.getLogger(Adapters.class);
-    private static final String PREFIX = "base_model.model.";
+    private static final String PREFIX = "base_model.", MODEL = "model.";
     private static final String CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
 
     private final Method method;
@@ -200,6 +201,14 @@ public final class Adapters implements Trainable {
 
     // ---------------------------------------------------------------- files
 
+    /** What the file holds, by its name there without the prefix. */
+    private Map<String, Tensor> inFile() {
+        Map<String, Tensor> all = new LinkedHashMap<>();
+        tuning.stored().forEach((name, t) -> all.put(MODEL + name, t));
+        all.putAll(tuning.shared());
+        return all;
+    }
+
     /**
      * Writes a folder that PEFT's from_pretrained reads. Files of an adapter that is there already are replaced.
      *
@@ -213,7 +222,7 @@ public final class Adapters implements Trainable {
         }
         new SafetensorsWriter()
                 .metadata("format", "pt")
-                .write(folder.resolve(WEIGHTS), NamedTensors.stored(tuning.stored(), PREFIX));
+                .write(folder.resolve(WEIGHTS), NamedTensors.stored(inFile(), PREFIX));
         AdapterFile.write(folder.resolve(CONFIG), method, tuning);
     }
 
@@ -228,10 +237,7 @@ public final class Adapters implements Trainable {
         try (Arena arena = Arena.ofShared()) {
             Path weights = folder.resolve(WEIGHTS);
             NamedTensors.fill(
-                    adapters.tuning.stored(),
-                    PREFIX,
-                    Safetensors.open(weights, arena).tensors(),
-                    weights.toString());
+                    adapters.inFile(), PREFIX, Safetensors.open(weights, arena).tensors(), weights.toString());
         } catch (IllegalArgumentException | UncheckedIOException e) {
             adapters.detach();
             throw e;

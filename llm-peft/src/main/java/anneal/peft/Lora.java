@@ -98,7 +98,7 @@ public record Lora(
         return byPattern(alphaPattern, path, alpha) / (rsLora ? Math.sqrt(r) : r);
     }
 
-    private static <T> T byPattern(Map<String, T> patterns, String path, T otherwise) {
+    static <T> T byPattern(Map<String, T> patterns, String path, T otherwise) {
         for (Map.Entry<String, T> e : patterns.entrySet()) {
             if (Targets.pattern("(.*\\.)?(" + e.getKey() + ")").matcher(path).matches()) {
                 return e.getValue();

@@ -7,6 +7,7 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -94,8 +95,14 @@ public record Targets(
         return fits && (!allLinear() || inLayers(path));
     }
 
-    private static boolean named(String path, String name) {
+    static boolean named(String path, String name) {
         return path.equals(name) || path.endsWith("." + name);
+    }
+
+    /** Number of the block that a path lies in: the first number in it. */
+    static OptionalInt block(String path) {
+        Matcher m = FIRST_NUMBER.matcher(path);
+        return m.matches() ? OptionalInt.of(Integer.parseInt(m.group("idx"))) : OptionalInt.empty();
     }
 
     private boolean inLayers(String path) {
@@ -103,8 +110,8 @@ public record Targets(
             return true;
         }
         if (layersPattern.isEmpty()) {
-            Matcher m = FIRST_NUMBER.matcher(path);
-            return m.matches() && layers.contains(Integer.parseInt(m.group("idx")));
+            OptionalInt block = block(path);
+            return block.isPresent() && layers.contains(block.getAsInt());
         }
         for (String list : layersPattern) {
             Matcher m = pattern("(?:^|.*?\\.)" + list + "\\.(?<idx>\\d+)\\..*").matcher(path);
@@ -121,7 +128,12 @@ public record Targets(
      * @param every true: each name must fit a layer, not only one of them
      */
     Map<String, Linear> find(Module root, boolean every) {
-        Map<String, Linear> all = root.find(Linear.class), found = new LinkedHashMap<>(all);
+        return find(root, Linear.class, "linear layer", every);
+    }
+
+    /** The modules of another type that are changed, by path; {@code what} is the type in words. */
+    <M extends Module> Map<String, M> find(Module root, Class<M> type, String what, boolean every) {
+        Map<String, M> all = root.find(type), found = new LinkedHashMap<>(all);
         found.keySet().removeIf(path -> !fits(path));
         List<String> idle = new ArrayList<>();
         if (found.isEmpty()) {
@@ -132,14 +144,14 @@ public record Targets(
                     .forEach(idle::add);
         }
         if (!idle.isEmpty()) {
-            throw new IllegalArgumentException("targets: no linear layer fits " + String.join(", ", idle)
+            throw new IllegalArgumentException("targets: no " + what + " fits " + String.join(", ", idle)
                     + (layers.isEmpty() ? "" : " in layers " + layers) + "; there are " + describe(all.keySet()));
         }
         return found;
     }
 
     /** The last parts of paths, each once: "q_proj, k_proj, lm_head". */
-    private static String describe(Collection<String> paths) {
+    static String describe(Collection<String> paths) {
         Set<String> last = new TreeSet<>();
         paths.forEach(path -> last.add(path.substring(path.lastIndexOf('.') + 1)));
         return last.isEmpty() ? "none at all" : String.join(", ", last);

@@ -18,6 +18,16 @@ interface Tuning extends Trainable {
         return switch (method) {
             case AdaLora adaLora -> AdaLoraTuning.of(adaLora, root, everyName);
             case Lora lora -> LoraTuning.of(lora, root, everyName);
+            case Ia3 ia3 -> new LinearTuning(ia3.targets().find(root, everyName), (p, l) -> new Ia3Layer(l, ia3, p));
+            case LoHa loHa ->
+                new LinearTuning(loHa.targets().find(root, everyName), (p, l) -> new LoHaLayer(l, loHa, p));
+            case LoKr loKr ->
+                new LinearTuning(loKr.targets().find(root, everyName), (p, l) -> new LoKrLayer(l, loKr, p));
+            case Vera vera -> VeraTuning.of(vera, root, everyName);
+            case LnTuning ln -> ln.tuning(root, everyName);
+            case BitFit bitFit -> bitFit.tuning(root, everyName);
+            case LastLayers last -> last.tuning(root);
+            case TrainableTokens tokens -> TokensTuning.of(tokens, root, everyName);
         };
     }
 
@@ -28,6 +38,11 @@ interface Tuning extends Trainable {
     /** What the file holds, by the same names; more than {@link #parameters} where a method needs frozen numbers too. */
     default Map<String, Tensor> stored() {
         return parameters();
+    }
+
+    /** What the file holds for the model as a whole, under names that do not begin with a path in the model. */
+    default Map<String, Tensor> shared() {
+        return Map.of();
     }
 
     /** Gives everything that is trained its first numbers. */

@@ -41,7 +41,7 @@ abstract class AdapterContract {
     @BeforeEach
     void open() {
         arena = Arena.ofShared();
-        model = new TinyModel(arena, 2);
+        model = another();
     }
 
     @AfterEach
@@ -50,8 +50,13 @@ abstract class AdapterContract {
         arena.close();
     }
 
-    TinyModel another() {
-        return new TinyModel(arena, 2);
+    /** A model to attach to; the same each time. */
+    TinyModel model(Arena memory) {
+        return new TinyModel(memory, 2);
+    }
+
+    final TinyModel another() {
+        return model(arena);
     }
 
     static float[] logits(TinyModel m) {

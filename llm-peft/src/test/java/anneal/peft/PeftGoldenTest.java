@@ -40,13 +40,6 @@ class PeftGoldenTest {
             "bottleneck-parallel",
             "bottleneck-pfeiffer",
             "continual",
-            "ia3",
-            "ia3-gpt2",
-            "ln-tuning",
-            "loha",
-            "lokr",
-            "lokr-decompose-both",
-            "lokr-full",
             "lora-dora",
             "lora-dora-bias",
             "lora-embedding",
@@ -60,8 +53,7 @@ class PeftGoldenTest {
             "prefix-tuning",
             "prefix-tuning-projection",
             "prompt-tuning",
-            "sequence-classification",
-            "vera");
+            "sequence-classification");
 
     private static int cases;
     private static double worst;
