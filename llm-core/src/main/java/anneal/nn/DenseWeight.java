@@ -60,6 +60,11 @@ public record DenseWeight(Tensor tensor) implements Weight {
     }
 
     @Override
+    public Optional<Weight> like(Matrix numbers, Arena arena) {
+        return Optional.of(copy(numbers, arena));
+    }
+
+    @Override
     public String format() {
         return "F32";
     }

@@ -1,9 +1,14 @@
 package anneal.nn;
 
+import anneal.kernels.BF16Matrix;
 import anneal.kernels.Matrix;
 import anneal.tensor.DType;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.Optional;
 
 /**
@@ -13,6 +18,11 @@ import java.util.Optional;
  * @param dtype their form in the file
  */
 public record StoredWeight(Matrix matrix, DType dtype) implements Weight {
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort SHORT =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
     @Override
     public int out() {
         return matrix.rows();
@@ -41,5 +51,38 @@ public record StoredWeight(Matrix matrix, DType dtype) implements Weight {
     @Override
     public String format() {
         return dtype.name();
+    }
+
+    /** Of F32, F16 and BF16. */
+    @Override
+    public Optional<Weight> like(Matrix numbers, Arena arena) {
+        if (dtype != DType.F32 && dtype != DType.F16 && dtype != DType.BF16) {
+            return Optional.empty();
+        }
+        int rows = numbers.rows(), columns = numbers.cols(), width = dtype.blockBytes();
+        MemorySegment bytes = arena.allocate(dtype.bytes((long) rows * columns), 64);
+        for (int row = 0; row < rows; row++) {
+            float[] floats = new float[columns];
+            numbers.widen(row, 0, columns, floats, 0);
+            for (int i = 0; i < columns; i++) {
+                put(bytes, width * ((long) row * columns + i), floats[i], row, i);
+            }
+        }
+        return Optional.of(new StoredWeight(dtype.matrix(bytes, rows, columns), dtype));
+    }
+
+    /** Writes x at a byte offset, rounded to nearest, ties to even. */
+    private void put(MemorySegment bytes, long at, float x, int row, int column) {
+        if (dtype == DType.F32) {
+            bytes.set(FLOAT, at, x);
+            return;
+        }
+        short half = dtype == DType.F16 ? Float.floatToFloat16(x) : BF16Matrix.bits(x);
+        int infinite = dtype == DType.F16 ? 0x7c00 : 0x7f80;
+        if ((half & 0x7fff) == infinite && Float.isFinite(x)) {
+            throw new IllegalArgumentException(
+                    "like: " + x + " at [" + row + ", " + column + "] is too large for " + dtype);
+        }
+        bytes.set(SHORT, at, half);
     }
 }

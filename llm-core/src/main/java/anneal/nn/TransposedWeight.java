@@ -51,6 +51,12 @@ public record TransposedWeight(Weight stored) implements Weight {
     }
 
     @Override
+    public Optional<Weight> like(Matrix numbers, Arena arena) {
+        Matrix turned = numbers instanceof TransposedMatrix t ? t.stored() : new TransposedMatrix(numbers);
+        return stored.like(turned, arena).map(TransposedWeight::new);
+    }
+
+    @Override
     public Weight dense(Arena arena) {
         return new TransposedWeight(stored.dense(arena));
     }

@@ -33,6 +33,22 @@ public interface Weight {
     /** How the numbers are stored: "F32", "Q4_1", "NF4". */
     String format();
 
+    /** Writes row {@code row} of the matrix to the start of {@code dst}, widened to floats. */
+    default void row(int row, float[] dst) {
+        matrix().widen(row, 0, in(), dst, 0);
+    }
+
+    /**
+     * Other numbers in the storage of this weight, rounded as the format rounds; empty if the format can only be read.
+     *
+     * @param numbers [out, in]
+     * @param arena where they go
+     * @throws IllegalArgumentException if a finite number would become infinite
+     */
+    default Optional<Weight> like(Matrix numbers, Arena arena) {
+        return Optional.empty();
+    }
+
     /** A copy of the numbers as floats in memory, in the order of this storage: what can be trained, or merged into. */
     default Weight dense(Arena arena) {
         return DenseWeight.copy(matrix(), arena);

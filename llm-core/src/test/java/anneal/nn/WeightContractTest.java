@@ -1,6 +1,7 @@
 package anneal.nn;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import anneal.kernels.F32Matrix;
@@ -102,6 +103,46 @@ class WeightContractTest {
                 assertThat(wide[i]).as(name).isEqualTo(a[6 * IN + i]);
             }
         });
+    }
+
+    @Test
+    void likeIsTheSameStorageWithOtherNumbers() {
+        Tensor w = random(1, OUT, IN), other = random(4, OUT, IN);
+        storages(w).forEach((name, weight) -> {
+            Weight like =
+                    weight.like(new F32Matrix(other.buf(), OUT, IN), arena).orElseThrow();
+            assertThat(like.format()).as(name).isEqualTo(weight.format());
+            assertThat(like).as(name).isInstanceOf(weight.getClass());
+            float[] row = new float[IN];
+            for (int o = 0; o < OUT; o++) {
+                like.row(o, row);
+                for (int i = 0; i < IN; i++) {
+                    assertThat(row[i]).as(name).isEqualTo(other.get(o * IN + i));
+                }
+            }
+        });
+    }
+
+    @Test
+    void likeRoundsAsTheFormatAndRefusesWhatIsTooLarge() {
+        // Ties: 1 + 2^-8 lies between 1 and 1 + 2^-7 of bf16, 1 + 3 * 2^-8 between two of which the upper is even.
+        float[] x = {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 1 + 0x1p-11f, 1 + 3 * 0x1p-11f, -0f, Float.NaN};
+        float[][] expected = {{1, 1 + 0x1p-6f, 1, 1, -0f, Float.NaN}, {x[0], x[1], 1, 1 + 0x1p-9f, -0f, Float.NaN}};
+        DType[] types = {DType.BF16, DType.F16};
+        for (int t = 0; t < types.length; t++) {
+            Weight form = new StoredWeight(types[t].matrix(arena.allocate(12), 1, 6), types[t]);
+            Tensor numbers = Tensor.of(x, 1, 6);
+            float[] row = new float[6];
+            form.like(new F32Matrix(numbers.buf(), 1, 6), arena).orElseThrow().row(0, row);
+            assertThat(row).as("%s", types[t]).containsExactly(expected[t]);
+            numbers.set(new float[] {0, 0, 0, 3.4e38f, 0, 0});
+            String message = "like: 3.4E38 at [0, 3] is too large for " + types[t];
+            assertThatThrownBy(() -> form.like(new F32Matrix(numbers.buf(), 1, 6), arena))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage(message);
+        }
+        Weight blocks = new StoredWeight(DType.Q4_K.matrix(arena.allocate(144), 1, 256), DType.Q4_K);
+        assertThat(blocks.like(blocks.matrix(), arena)).as("only read").isEmpty();
     }
 
     @Test
