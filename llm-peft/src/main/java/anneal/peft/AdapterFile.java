@@ -29,6 +29,14 @@ abstract class AdapterFile<M extends Method> {
 
     private static final String TYPE = "peft_type", BASE = "base_model_name_or_path";
 
+    /** Tasks. */
+    static final String LANGUAGE = "CAUSAL_LM", CLASSIFY = "SEQ_CLS";
+
+    private static final String SAVE = "modules_to_save";
+
+    /** What PEFT saves with every adapter of a classifier, whichever of these it has. */
+    private static final List<String> HEADS = List.of("classifier", "score");
+
     /** Of every method: provenance, nothing that the loaded numbers depend on. */
     private static final Set<String> TELL =
             Set.of(TYPE, BASE, "task_type", "inference_mode", "peft_version", "revision", "auto_mapping");
@@ -79,8 +87,13 @@ abstract class AdapterFile<M extends Method> {
 
     // ---------------------------------------------------------------- reading
 
-    static Method read(Path file) {
-        JsonObject o = Json.read(file);
+    /**
+     * The method of a file.
+     *
+     * @param task what the model is for, in PEFT's words
+     */
+    static Method read(Path file, String task) {
+        JsonObject o = withoutHead(file, Json.read(file), task);
         String type = o.string(TYPE);
         AdapterFile<?> format = all().stream()
                 .filter(f -> f.type.equals(type))
@@ -88,6 +101,22 @@ abstract class AdapterFile<M extends Method> {
                 .orElseThrow(() -> o.error(TYPE, all().stream().map(f -> f.type).collect(Collectors.joining(", "))));
         format.check(file, o);
         return format.read(o, o.string(BASE, null));
+    }
+
+    /** A classifier's head is saved with every method and is no option of it. */
+    private static JsonObject withoutHead(Path file, JsonObject o, String task) {
+        if (!CLASSIFY.equals(o.string("task_type", null))) {
+            return o;
+        }
+        if (!task.equals(CLASSIFY)) {
+            throw new IllegalArgumentException(file + ": task_type " + CLASSIFY
+                    + " needs a model with a head to classify with; this one has none");
+        }
+        Map<String, Object> keys = new LinkedHashMap<>(o.map());
+        List<String> saved = new ArrayList<>(o.has(SAVE) ? o.strings(SAVE) : List.of());
+        saved.removeAll(HEADS);
+        keys.put(SAVE, saved.isEmpty() ? null : saved);
+        return new JsonObject(keys, o.where());
     }
 
     private void check(Path file, JsonObject o) {
@@ -173,10 +202,17 @@ abstract class AdapterFile<M extends Method> {
                 .findFirst()
                 .orElseThrow();
         o.put(TYPE, format.type);
-        o.put("task_type", "CAUSAL_LM");
+        o.put("task_type", tuning instanceof HeadTuning h ? h.task() : LANGUAGE);
         o.put("inference_mode", true);
         o.put(BASE, method.baseModel());
-        format.cast(o, method, tuning);
+        format.cast(o, method, tuning instanceof HeadTuning h ? h.method() : tuning);
+        if (tuning instanceof HeadTuning) {
+            List<Object> saved = new ArrayList<>(HEADS);
+            if (o.get(SAVE) instanceof Collection<?> more) {
+                saved.addAll(more);
+            }
+            o.put(SAVE, saved);
+        }
         Json.write(file, o);
     }
 

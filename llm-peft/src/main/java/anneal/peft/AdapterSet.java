@@ -187,6 +187,10 @@ public final class AdapterSet {
             for (String b : names.subList(0, names.indexOf(a))) {
                 Set<String> both = new LinkedHashSet<>(all.get(a).paths());
                 both.retainAll(all.get(b).paths());
+                if (all.get(a).tuning() instanceof HeadTuning && all.get(b).tuning() instanceof HeadTuning) {
+                    throw new IllegalArgumentException(
+                            "use: " + b + " and " + a + " each have a head of their own; use one of them");
+                }
                 boolean linear = all.get(a).tuning() instanceof LinearTuning
                         && all.get(b).tuning() instanceof LinearTuning;
                 if (!both.isEmpty() && !linear) {

@@ -6,8 +6,11 @@ import anneal.io.SafetensorsWriter;
 import anneal.nn.Adapter;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.nn.TaskModel;
 import anneal.nn.Trainable;
+import anneal.tensor.Memory;
 import anneal.tensor.Rng;
+import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -16,10 +19,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -36,13 +41,15 @@ public final class Adapters implements Trainable {
 
     private final Method method;
     private final Tuning tuning;
+    private BaseFingerprint base;
     private int disabled;
     private boolean plugged;
     private boolean merged;
 
-    private Adapters(Method method, Tuning tuning) {
+    private Adapters(Method method, Tuning tuning, BaseFingerprint base) {
         this.method = method;
         this.tuning = tuning;
+        this.base = base;
     }
 
     static Adapters attach(Method method, Module root, long seed) {
@@ -60,7 +67,9 @@ public final class Adapters implements Trainable {
     }
 
     private static Adapters plug(Method method, Module root, boolean everyName) {
-        Tuning tuning = Tuning.of(method, root, everyName);
+        BaseFingerprint base = BaseFingerprint.of(root);
+        Tuning made = Tuning.of(method, root, everyName);
+        Tuning tuning = root instanceof TaskModel m ? new HeadTuning(made, m.task(), m.head()) : made;
         Map<String, Linear> linears = root.find(Linear.class);
         for (String path : tuning.paths()) {
             if (linears.containsKey(path) && linears.get(path).adapter() != Adapter.NONE) {
@@ -69,7 +78,7 @@ public final class Adapters implements Trainable {
             }
         }
         root.freeze();
-        Adapters adapters = new Adapters(method, tuning);
+        Adapters adapters = new Adapters(method, tuning, base);
         adapters.plug(true);
         return adapters;
     }
@@ -170,18 +179,75 @@ public final class Adapters implements Trainable {
      * floats in memory, whatever its storage was.
      */
     public void merge() {
-        if (merged || !plugged) {
-            throw new IllegalStateException(
-                    merged
-                            ? "merge: the adapters are merged already"
-                            : "merge: the adapters are " + (disabled > 0 ? "disabled" : "not in the model"));
-        }
+        requireMergeable();
         Set<String> widened = new TreeSet<>(tuning.merge());
         if (!widened.isEmpty()) {
             LOG.info("merge: weights stored as {} became F32 in memory", String.join(", ", widened));
         }
         merged = true;
         plugged = false;
+    }
+
+    private void requireMergeable() {
+        if (merged || !plugged) {
+            throw new IllegalStateException(
+                    merged
+                            ? "merge: the adapters are merged already"
+                            : "merge: the adapters are " + (disabled > 0 ? "disabled" : "not in the model"));
+        }
+    }
+
+    /**
+     * Adds the adapters into the weights of their layers, each in the storage format it has, and measures what the rounding does; a
+     * format that can only be read becomes floats. A layer whose rounding is more than half of the update is named in a warning.
+     *
+     * @param probe gives logits of the model for some text
+     * @param bound of the largest difference of a logit between adapters applied and merged
+     * @throws IllegalArgumentException if the difference is above the bound; the model is then as it was
+     */
+    public MergeReport merge(Supplier<Tensor> probe, double bound) {
+        requireMergeable();
+        float[] applied = numbers(probe), base;
+        try (var _ = disabled()) {
+            base = numbers(probe);
+        }
+        List<MergeReport.Layer> layers = tuning.mergeStored();
+        merged = true;
+        plugged = false;
+        MergeReport report = new MergeReport(largest(numbers(probe), applied), largest(applied, base), layers);
+        report.erased()
+                .forEach(l -> LOG.warn(
+                        "merge: {} in {} erases the update of {}: rounding is {} of it",
+                        method.getClass().getSimpleName(),
+                        l.format(),
+                        l.path(),
+                        String.format(Locale.ROOT, "%.2f", l.error())));
+        if (!(report.difference() <= bound)) {
+            unmerge();
+            throw new IllegalArgumentException(String.format(
+                    Locale.ROOT,
+                    "merge: in the storage of the layers a logit of the probe differs by %.3g, above the bound of %.3g;"
+                            + " nothing was merged. merge() makes floats and loses nothing",
+                    report.difference(),
+                    bound));
+        }
+        return report;
+    }
+
+    private static float[] numbers(Supplier<Tensor> probe) {
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            return probe.get().toArray();
+        }
+    }
+
+    private static double largest(float[] a, float[] b) {
+        double most = 0;
+        for (int i = 0; i < a.length; i++) {
+            double d = Math.abs((double) a[i] - b[i]);
+            most = d > most || Double.isNaN(d) ? d : most;
+        }
+        return most;
     }
 
     /** Puts the base weights back, bit for bit, and the adapters in. */
@@ -222,6 +288,7 @@ public final class Adapters implements Trainable {
         }
         new SafetensorsWriter()
                 .metadata("format", "pt")
+                .metadata(BaseFingerprint.KEY, base.text())
                 .write(folder.resolve(WEIGHTS), NamedTensors.stored(inFile(), PREFIX));
         AdapterFile.write(folder.resolve(CONFIG), method, tuning);
     }
@@ -230,18 +297,33 @@ public final class Adapters implements Trainable {
      * Puts the adapters of a folder into a model and freezes it; they are not trained unless a trainer takes them.
      *
      * @throws IllegalArgumentException if the file is of no method that there is, has options that are not supported, or does not fit the
-     *     model: names everything that is missing, too much or of another shape
+     *     model: names everything that is missing, too much or of another shape; or if it remembers another base. PEFT's own files
+     *     remember none
      */
     public static Adapters load(Module root, Path folder) {
-        Adapters adapters = plug(AdapterFile.read(folder.resolve(CONFIG)), root, false);
+        String task = root instanceof TaskModel m ? m.task() : AdapterFile.LANGUAGE;
+        Adapters adapters = plug(AdapterFile.read(folder.resolve(CONFIG), task), root, false);
         try (Arena arena = Arena.ofShared()) {
             Path weights = folder.resolve(WEIGHTS);
-            NamedTensors.fill(
-                    adapters.inFile(), PREFIX, Safetensors.open(weights, arena).tensors(), weights.toString());
+            Safetensors file = Safetensors.open(weights, arena);
+            NamedTensors.fill(adapters.inFile(), PREFIX, file.tensors(), weights.toString());
+            adapters.requireBase(file.metadata().get(BaseFingerprint.KEY), weights.toString());
         } catch (IllegalArgumentException | UncheckedIOException e) {
             adapters.detach();
             throw e;
         }
         return adapters;
+    }
+
+    /** The base that the file remembers, if it does, must be the one at hand; it stays in what is saved again. */
+    private void requireBase(String remembered, String where) {
+        if (remembered != null) {
+            BaseFingerprint then = BaseFingerprint.parse(remembered, where);
+            String different = then.compare(base, where);
+            if (different != null) {
+                LOG.warn(different);
+            }
+            base = then;
+        }
     }
 }

@@ -15,6 +15,7 @@ import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
@@ -104,15 +105,49 @@ abstract class LinearTuning implements Tuning {
             if (weight.parameter().isEmpty()) {
                 widened.add(weight.format());
             }
-            if (p.linear.bias() != null) {
-                biases.put(p.linear.bias(), p.linear.bias().toArray());
-            }
-            before.put(p.linear, weight);
-            p.linear.weight(merged(p));
-            after.put(p.linear, p.linear.weight());
+            exchange(p.linear, exact(p));
         });
         plug(false);
         return widened;
+    }
+
+    @Override
+    public final List<MergeReport.Layer> mergeStored() {
+        List<MergeReport.Layer> layers = new ArrayList<>();
+        places.forEach((path, p) -> {
+            Weight weight = p.linear.weight(), exact = exact(p);
+            Optional<Weight> rounded = weight.like(exact.matrix(), Arena.ofAuto());
+            exchange(p.linear, rounded.orElse(exact));
+            layers.add(new MergeReport.Layer(
+                    path, weight.format(), rounded.isEmpty(), error(weight, exact, rounded.orElse(exact))));
+        });
+        plug(false);
+        return layers;
+    }
+
+    /** Puts a merged weight in and remembers the one that was there. */
+    private void exchange(Linear linear, Weight merged) {
+        before.put(linear, linear.weight());
+        linear.weight(merged);
+        after.put(linear, merged);
+    }
+
+    /** |rounded - exact| / |exact - base|, Frobenius norms; 0 if nothing was learnt and nothing is lost. */
+    private static double error(Weight base, Weight exact, Weight rounded) {
+        int columns = base.in();
+        float[] b = new float[columns], e = new float[columns], r = new float[columns];
+        double update = 0, error = 0;
+        for (int row = 0; row < base.out(); row++) {
+            base.row(row, b);
+            exact.row(row, e);
+            rounded.row(row, r);
+            for (int i = 0; i < columns; i++) {
+                double u = (double) e[i] - b[i], d = (double) r[i] - e[i];
+                update += u * u;
+                error += d * d;
+            }
+        }
+        return error == 0 ? 0 : Math.sqrt(error / update);
     }
 
     @Override
@@ -131,8 +166,11 @@ abstract class LinearTuning implements Tuning {
         plug(true);
     }
 
-    /** A copy of the layer's matrix, as floats, with the adapter in it. */
-    private static Weight merged(Place p) {
+    /** A copy of the layer's matrix, as floats, with the adapter in it; the bias is changed in place. */
+    private Weight exact(Place p) {
+        if (p.linear.bias() != null) {
+            biases.put(p.linear.bias(), p.linear.bias().toArray());
+        }
         Weight dense = p.linear.weight().dense(Arena.ofAuto());
         Tensor w = dense.parameter().orElseThrow();
         try (var _ = Memory.scope();

@@ -82,6 +82,19 @@ record LowRank(float[] a, float[] b, int out, int rank, int in) {
         return new LowRank(svd.vt().toArray(), b, out, r, in);
     }
 
+    /** B = U sqrt(s), A = sqrt(s) Vt: factors of equal size, which train on better than those of {@link #of(Linalg.Svd)}. */
+    static LowRank balanced(Linalg.Svd svd) {
+        LowRank ab = of(svd);
+        for (int i = 0; i < ab.a.length; i++) {
+            ab.a[i] *= (float) Math.sqrt(svd.s().get(i / ab.in));
+        }
+        for (int i = 0; i < ab.b.length; i++) {
+            float s = svd.s().get(i % ab.rank);
+            ab.b[i] = s == 0 ? 0 : ab.b[i] / (float) Math.sqrt(s);
+        }
+        return ab;
+    }
+
     /** A LoRA with scaling 1 of these layers. */
     static Combination.Result lora(Map<String, LowRank> layers, String baseModel) {
         int most = Collections.max(layers.values().stream().map(LowRank::rank).toList());

@@ -63,6 +63,11 @@ public record Targets(
         return new Targets(List.of(), regex, List.of(), List.of(), List.of());
     }
 
+    /** True if a layer is a head, by the last part of its path. */
+    static boolean isHead(String path) {
+        return HEADS.contains(path.substring(path.lastIndexOf('.') + 1));
+    }
+
     boolean allLinear() {
         return names.size() == 1 && names.getFirst().equalsIgnoreCase(ALL_LINEAR);
     }
@@ -90,7 +95,7 @@ public record Targets(
             return pattern(regex).matcher(path).matches();
         }
         boolean fits = allLinear()
-                ? !HEADS.contains(path.substring(path.lastIndexOf('.') + 1))
+                ? !isHead(path)
                 : names.contains(path) || names.stream().anyMatch(name -> named(path, name)) && inLayers(path);
         return fits && (!allLinear() || inLayers(path));
     }

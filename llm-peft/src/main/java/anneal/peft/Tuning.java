@@ -64,6 +64,16 @@ interface Tuning extends Trainable {
                 "merge: this method changes no weights, so it cannot become part of them");
     }
 
+    /**
+     * Makes the changes part of the weights, each in its own storage format where that can be written, and takes itself out.
+     *
+     * @return what became of each matrix
+     */
+    default List<MergeReport.Layer> mergeStored() {
+        throw new UnsupportedOperationException(
+                "merge: this method changes no weights, so it cannot become part of them");
+    }
+
     /** Puts the weights back, bit for bit, and itself in. */
     default void unmerge() {
         throw new UnsupportedOperationException("unmerge: this method changes no weights");

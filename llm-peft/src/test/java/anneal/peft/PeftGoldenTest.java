@@ -52,8 +52,7 @@ class PeftGoldenTest {
             "p-tuning-mlp",
             "prefix-tuning",
             "prefix-tuning-projection",
-            "prompt-tuning",
-            "sequence-classification");
+            "prompt-tuning");
 
     private static int cases;
     private static double worst;
@@ -65,7 +64,7 @@ class PeftGoldenTest {
     Stream<DynamicTest> peftsNumbers() {
         return Golden.cases("peft").stream()
                 .filter(f -> !f.getFileName().toString().equals("base"))
-                .filter(f -> !CombineGoldenTest.isCombination(f))
+                .filter(f -> !CombineGoldenTest.isCombination(f) && !ClassificationGoldenTest.isClassification(f))
                 .filter(f -> !LATER.contains(f.getFileName().toString()))
                 .map(f -> DynamicTest.dynamicTest(f.getFileName().toString(), () -> {
                     try (Arena arena = Arena.ofShared()) {
