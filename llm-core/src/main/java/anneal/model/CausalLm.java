@@ -47,6 +47,6 @@ public interface CausalLm {
     /** Number of token ids. */
     int vocabSize();
 
-    /** Longest sequence the model was made for; 0 = no limit. */
+    /** Longest sequence of tokens that fits, behind a key/value prefix and vectors in front if there are any; 0 = no limit. */
     int contextLength();
 }

@@ -7,10 +7,10 @@ import anneal.model.DecoderConfig.Biases;
 import anneal.model.DecoderConfig.Dropouts;
 import anneal.model.DecoderConfig.Rotary;
 import anneal.model.DecoderConfig.SpecialTokens;
+import anneal.nn.Activations;
 import anneal.nn.RopeScaling;
 import anneal.nn.WeightReader;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -298,15 +298,7 @@ final class ConfigReader {
     }
 
     static Activation activation(String name) {
-        return switch (name.toLowerCase(Locale.ROOT)) {
-            case "silu", "swish" -> Activation.SILU;
-            case "gelu" -> Activation.GELU;
-            case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> Activation.GELU_TANH;
-            case "relu" -> Activation.RELU;
-            case "tanh" -> Activation.TANH;
-            case "sigmoid" -> Activation.SIGMOID;
-            default -> null;
-        };
+        return Activations.find(name).orElse(null);
     }
 
     private Activation activation(String key, String usual) {

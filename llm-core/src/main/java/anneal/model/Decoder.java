@@ -86,7 +86,7 @@ public final class Decoder extends Module implements CausalLm {
 
     @Override
     public Tensor hidden(Tokens tokens, KvCache cache) {
-        Frame frame = Frame.of(tokens, cache, embedding.plug().front(), prefixLength(), config.limit());
+        Frame frame = Frame.of(tokens, cache, embedding.plug(), prefixLength(), config.limit());
         Tensor x = embed(tokens, frame);
         Pass pass = new Pass(
                 tokens.batch(),
@@ -162,8 +162,7 @@ public final class Decoder extends Module implements CausalLm {
 
     @Override
     public KvCache cache(int batch, int capacity) {
-        Tensor front = embedding.plug().front();
-        int room = capacity + prefixLength() + (front == null ? 0 : front.dim(0));
+        int room = capacity + inFront();
         return new KvCache(
                 blocks.length, batch, room, config.heads().kv() * config.heads().dim());
     }
@@ -185,9 +184,14 @@ public final class Decoder extends Module implements CausalLm {
         return config.vocabSize();
     }
 
+    /** What stands in front of the tokens takes positions of its own. */
     @Override
     public int contextLength() {
-        return config.limit();
+        return config.limit() == 0 ? 0 : Math.max(1, config.limit() - inFront());
+    }
+
+    private int inFront() {
+        return prefixLength() + embedding.plug().frontLength();
     }
 
     /** The attention of a block. */

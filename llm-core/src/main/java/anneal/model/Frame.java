@@ -1,5 +1,6 @@
 package anneal.model;
 
+import anneal.nn.Embedding;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
 import java.util.Arrays;
@@ -15,11 +16,12 @@ import java.util.Arrays;
  * @param keySegments of each key, those of the cache included, or null
  */
 record Frame(Tensor front, int length, int keys, int[] positions, int[] querySegments, int[] keySegments) {
-    static Frame of(Tokens tokens, KvCache cache, Tensor front, int prefix, int limit) {
+    static Frame of(Tokens tokens, KvCache cache, Embedding.Plug plug, int prefix, int limit) {
         boolean start = cache == null || cache.length() == 0;
-        int past = start ? prefix : cache.length(), added = start && front != null ? front.dim(0) : 0;
+        int past = start ? prefix : cache.length(), always = prefix + plug.frontLength();
+        Tensor front = start ? plug.front() : null; // may cost a network's pass
+        int added = front == null ? 0 : front.dim(0);
         requireCache(tokens, cache);
-        int always = prefix + (front == null ? 0 : front.dim(0));
         int[] positions = positions(tokens, past, added, always);
         requireInside(positions, limit);
         int[] own = segments(tokens, added);

@@ -20,6 +20,12 @@ public final class Embedding extends Module {
         default Tensor front() {
             return null;
         }
+
+        /** P, without computing the vectors; 0 if there are none. */
+        default int frontLength() {
+            Tensor front = front();
+            return front == null ? 0 : front.dim(0);
+        }
     }
 
     private Weight weight;

@@ -546,15 +546,13 @@ public final class Ops {
                 x);
     }
 
-    private static void copyRows(
-            MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
+    static void copyRows(MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
         for (int i = 0; i < rows; i++) {
             MemorySegment.copy(x, 4L * ((long) i * xRow + xAt), y, 4L * ((long) i * yRow + yAt), 4L * count);
         }
     }
 
-    private static void addRows(
-            MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
+    static void addRows(MemorySegment y, int yRow, int yAt, MemorySegment x, int xRow, int xAt, int rows, int count) {
         for (int i = 0; i < rows; i++) {
             MemorySegment to = y.asSlice(4L * ((long) i * yRow + yAt), 4L * count);
             K.axpy(to, x.asSlice(4L * ((long) i * xRow + xAt), 4L * count), 1f, count);
