@@ -20,6 +20,13 @@ import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
 abstract class LinearTuning implements Tuning {
+    /** Adapters and nothing else. */
+    static final class Plain extends LinearTuning {
+        Plain(Map<String, Linear> targets, BiFunction<String, Linear, LayerAdapter> maker) {
+            super(targets, maker);
+        }
+    }
+
     /** A layer, what is plugged in, and the weight that stands in it when nothing is merged. */
     private record Place(Linear linear, LayerAdapter adapter, Weight weight) {}
 

@@ -43,7 +43,9 @@ final class LoHaLayer extends LycorisLayer {
 
     @Override
     Tensor adapted(Tensor x, Linear base, Inner inner) {
-        return thin ? LoraLayer.plusLowRank(x, x, base, inner, rows(), columns(), scaling) : super.adapted(x, base, inner);
+        return thin
+                ? LoraLayer.plusLowRank(x, x, base, inner, rows(), columns(), scaling)
+                : super.adapted(x, base, inner);
     }
 
     @Override

@@ -6,7 +6,8 @@ import anneal.nn.Module;
  * A parameter-efficient way to fine-tune: the options, as a record. What it puts into a model is a {@link Tuning}, how it stands in
  * PEFT's files an {@link AdapterFile}.
  */
-public sealed interface Method permits Lora, AdaLora, Ia3, LoHa, LoKr, Vera, LnTuning, BitFit, LastLayers, TrainableTokens {
+public sealed interface Method
+        permits Lora, AdaLora, Ia3, LoHa, LoKr, Vera, LnTuning, BitFit, LastLayers, TrainableTokens {
     /** Name or path of the base model, written into the file for its readers; may be null. */
     String baseModel();
 
