@@ -6,6 +6,9 @@ import picocli.CommandLine.Option;
 
 /** The flags that every training command has; names as in mlx-lm and LLaMA-Factory. */
 final class RunFlags {
+    /** Learning rate if none is given, and the adapter has none of its own. */
+    static final double RATE = 2e-4;
+
     @ArgGroup(validate = false, heading = "%nData%n", order = 1)
     Data data = new Data();
 
@@ -17,6 +20,7 @@ final class RunFlags {
 
     /** Throws before anything is read if a number is out of range or the output folder cannot be had. */
     void check() {
+        steps.learningRate = steps.learningRate == null ? RATE : steps.learningRate;
         given("--data=FILE_OR_DIR", data.train);
         given("--output=DIR", output.dir);
         require("--iters", steps.iters == null ? 1 : steps.iters, 1);
@@ -108,8 +112,11 @@ final class RunFlags {
                 description = "Batches per step (default: ${DEFAULT-VALUE}).")
         int accumulation = 1;
 
-        @Option(names = "--learning-rate", paramLabel = "X", description = "Peak rate (default: ${DEFAULT-VALUE}).")
-        double learningRate = 2e-4;
+        @Option(
+                names = "--learning-rate",
+                paramLabel = "X",
+                description = "Peak rate (default: 2.0E-4; what the paper has for an adapter that needs another).")
+        Double learningRate;
 
         @Option(
                 names = "--lr-scheduler",

@@ -1,8 +1,14 @@
 package anneal.cli;
 
 import anneal.Pretrained;
+import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
 import anneal.peft.Lora;
+import anneal.peft.Method;
+import anneal.peft.RankReport;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.ArgGroup;
@@ -12,7 +18,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code anneal sft}: supervised fine-tuning with LoRA, or of all weights. */
+/** {@code anneal sft}: supervised fine-tuning with an adapter, or of all weights. */
 @Command(
         name = "sft",
         description = "Fine-tunes a model on instructions, conversations or text.",
@@ -22,7 +28,8 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal sft --model model.gguf --data train.jsonl --iters 200 --output runs/mine",
-            "  anneal sft --model folder --data chats/ --epochs 2 --packing --lora-rank 32 --lora-target q_proj,v_proj --output runs/qv"
+            "  anneal sft --model folder --data chats/ --epochs 2 --packing --lora-rank 32 --lora-target q_proj,v_proj --output runs/qv",
+            "  anneal sft --model folder --data chats/ --adapter adalora --lora-rank 4 --output runs/ranks"
         })
 final class SftCommand implements Callable<Integer> {
     @Option(
@@ -38,14 +45,27 @@ final class SftCommand implements Callable<Integer> {
     @Mixin
     RunFlags run = new RunFlags();
 
-    @ArgGroup(validate = false, heading = "%nLoRA%n", order = 3)
+    @ArgGroup(validate = false, heading = "%nAdapter%n", order = 3)
     LoraFlags lora = new LoraFlags();
+
+    @ArgGroup(validate = false, heading = "%nAdaLoRA%n", order = 4)
+    AdaLoraFlags adaLora = new AdaLoraFlags();
 
     @Spec
     CommandSpec spec;
 
     static final class LoraFlags {
-        @Option(names = "--lora-rank", paramLabel = "R", description = "Default: ${DEFAULT-VALUE}.")
+        @Option(
+                names = "--adapter",
+                paramLabel = "NAME",
+                description =
+                        "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}). adalora moves rank to the modules that need it.")
+        AdapterName adapter = AdapterName.lora;
+
+        @Option(
+                names = "--lora-rank",
+                paramLabel = "R",
+                description = "Default: ${DEFAULT-VALUE}; of adalora what stays on average.")
         int rank = 16;
 
         @Option(
@@ -72,7 +92,11 @@ final class SftCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (run.steps.learningRate == null) {
+            run.steps.learningRate = lora.adapter.rate;
+        }
         run.check();
+        checkAdapter();
         ModelFlags.useThreads(run.steps.threads);
         try (Pretrained lm = Pretrained.load(model)) {
             TrainingData data = TrainingData.read(
@@ -86,16 +110,51 @@ final class SftCommand implements Callable<Integer> {
                 lm.trainable();
                 return training.run(lm.model().root()::parameters, data, lm::save);
             }
-            Adapters adapters = lora().attach(lm.model().root(), run.steps.seed);
-            return training.run(adapters, data, adapters::save);
+            Method method = lora.adapter == AdapterName.adalora ? adaLora() : lora();
+            Adapters adapters = method.attach(lm.model().root(), run.steps.seed);
+            return training.run(adapters, data, folder -> save(adapters, folder));
         }
+    }
+
+    private void checkAdapter() {
+        if (lora.adapter != AdapterName.adalora || lora.full) {
+            adaLora.requireUnused();
+        }
+        if (lora.adapter == AdapterName.adalora && (lora.rsLora || lora.full)) {
+            throw new IllegalArgumentException(
+                    "--adapter adalora does not go with " + (lora.full ? "--full" : "--rslora"));
+        }
+    }
+
+    /** The adapter, and for one that chooses ranks the table of them. */
+    private static void save(Adapters adapters, Path folder) {
+        adapters.save(folder);
+        if (adapters.method() instanceof AdaLora) {
+            Path table = folder.resolve("ranks.txt");
+            try {
+                Files.writeString(table, RankReport.of(adapters).toString());
+            } catch (IOException e) {
+                throw new UncheckedIOException(table.toString(), e);
+            }
+        }
+    }
+
+    private boolean targetsAreNames() {
+        return lora.target.matches("[A-Za-z0-9_,.-]+");
     }
 
     private Lora lora() {
         Lora.Builder b =
                 Lora.rank(lora.rank).alpha(lora.alpha).dropout(lora.dropout).baseModel(model.toString());
         b = lora.rsLora ? b.rsLora() : b;
-        boolean names = lora.target.matches("[A-Za-z0-9_,.-]+");
-        return (names ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
+        return (targetsAreNames() ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
+    }
+
+    private AdaLora adaLora() {
+        AdaLora.Builder b = adaLora.into(AdaLora.rank(lora.rank))
+                .alpha(lora.alpha)
+                .dropout(lora.dropout)
+                .baseModel(model.toString());
+        return (targetsAreNames() ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
     }
 }

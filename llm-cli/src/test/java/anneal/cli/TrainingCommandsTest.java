@@ -10,6 +10,7 @@ import static org.assertj.core.api.Assertions.within;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.io.Json;
+import anneal.io.JsonObject;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -177,6 +178,32 @@ class TrainingCommandsTest {
             assertThat(lm.hasChatTemplate()).isTrue();
         }
         ok("generate", "--model", out, "--prompt", "What", "--max-tokens", 3);
+    }
+
+    @Test
+    void adaLoraSavesTheRanksItChose() throws IOException {
+        Path out = dir.resolve("ranks");
+        List<Object> args = with(Cli.sft(model, data, out, 12), "--adapter", "adalora", "--adalora-init-rank", 4);
+        ok(with(args, "--adalora-tinit", 0.25, "--adalora-tfinal", 0.25, "--adalora-orthogonality", 0.2)
+                .toArray());
+        JsonObject config = Json.read(out.resolve("adapter_config.json"));
+        assertThat(config.map())
+                .containsEntry("peft_type", "ADALORA")
+                .containsEntry("init_r", 4)
+                .containsEntry("target_r", 2)
+                .containsEntry("tinit", 3)
+                .containsEntry("tfinal", 3)
+                .containsEntry("total_step", 12)
+                .containsEntry("orth_reg_weight", 0.2);
+        assertThat(Files.readAllLines(out.resolve("ranks.txt")).getLast()).matches("all +28 +56");
+        assertThat(Files.readString(out.resolve("config.yaml"))).contains("learning-rate: 0.001", "adapter: adalora");
+        assertThat(Files.readString(out.resolve("metrics.jsonl"))).contains("\"penalty\"");
+        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adalora-tinit", 0.1), "--adapter adalora");
+        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adapter", "adalora", "--rslora"), "--rslora");
+        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adapter", "adalora", "--full"), "--full");
+        bad(with(args, "--output", dir.resolve("a"), "--adalora-tinit", 0.8), "tinit 0.8 and tfinal 0.5");
+        bad(with(args, "--output", dir.resolve("a"), "--adalora-init-rank", 1), "target rank 2", "initial rank 1");
+        bad(with(args, "--output", dir.resolve("a"), "--adapter", "adalor"), "--adapter", "adalora");
     }
 
     @Test
