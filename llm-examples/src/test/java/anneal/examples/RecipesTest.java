@@ -6,6 +6,7 @@ import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.kernels.Compute;
 import anneal.peft.Adapters;
+import anneal.peft.Lora;
 import anneal.peft.RankReport;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -84,6 +85,27 @@ class RecipesTest {
             Adapters adapters = Adapters.load(lm.model().root(), output);
             assertThat(RankReport.of(adapters).total()).isEqualTo(112);
         }
+    }
+
+    @Test
+    void twoAdaptersServeOneBatch() throws IOException {
+        Path sky = dir.resolve("sky"), sea = dir.resolve("sea");
+        try (Pretrained lm = Pretrained.load(model)) {
+            for (Path folder : List.of(sky, sea)) {
+                Adapters adapters = Lora.rank(2)
+                        .init(Lora.Init.RANDOM)
+                        .on("all-linear")
+                        .attach(lm.model().root(), folder.hashCode());
+                adapters.save(folder);
+                adapters.detach();
+            }
+        }
+        String[] args = {model.toString(), sky.toString(), sea.toString()};
+        List<String> lines = printed(() -> ServeAdapters.main(args)).lines().toList();
+        assertThat(lines).hasSize(4);
+        assertThat(lines.stream().map(l -> l.substring(l.indexOf(": "))).distinct())
+                .as("all four differ")
+                .hasSize(4);
     }
 
     @Test
