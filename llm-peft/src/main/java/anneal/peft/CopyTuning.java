@@ -41,7 +41,7 @@ final class CopyTuning implements Tuning {
     CopyTuning(Map<String, Linear> linears, Map<String, Norm> norms, Part part, String normEnd) {
         linears.forEach((path, l) -> requireFree(path, l.adapter() == Adapter.NONE));
         norms.forEach((path, n) -> requireFree(path, n.plugged() == n.own()));
-        this.linears = new LinearTuning.Plain(linears, (path, l) -> new CopyLayer(l, part == Part.ALL));
+        this.linears = LinearTuning.of(linears, (path, l) -> new CopyLayer(l, part == Part.ALL));
         this.norms = norms;
         parameters.putAll(this.linears.parameters());
         norms.forEach((path, norm) -> {

@@ -20,13 +20,6 @@ import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
 abstract class LinearTuning implements Tuning {
-    /** Adapters and nothing else. */
-    static final class Plain extends LinearTuning {
-        Plain(Map<String, Linear> targets, BiFunction<String, Linear, LayerAdapter> maker) {
-            super(targets, maker);
-        }
-    }
-
     /** A layer, what is plugged in, and the weight that stands in it when nothing is merged. */
     private record Place(Linear linear, LayerAdapter adapter, Weight weight) {}
 
@@ -50,6 +43,11 @@ abstract class LinearTuning implements Tuning {
             adapter.parameters().forEach((end, t) -> parameters.put(path + "." + end, t));
             adapter.stored().forEach((end, t) -> stored.put(path + "." + end, t));
         });
+    }
+
+    /** Adapters for these layers and nothing else. */
+    static LinearTuning of(Map<String, Linear> targets, BiFunction<String, Linear, LayerAdapter> maker) {
+        return new LinearTuning(targets, maker) {};
     }
 
     /** Something else of the model that is trained and saved, under its name in the file. */

@@ -18,12 +18,11 @@ interface Tuning extends Trainable {
         return switch (method) {
             case AdaLora adaLora -> AdaLoraTuning.of(adaLora, root, everyName);
             case Lora lora -> LoraTuning.of(lora, root, everyName);
-            case Ia3 ia3 ->
-                new LinearTuning.Plain(ia3.targets().find(root, everyName), (p, l) -> new Ia3Layer(l, ia3, p));
+            case Ia3 ia3 -> LinearTuning.of(ia3.targets().find(root, everyName), (p, l) -> new Ia3Layer(l, ia3, p));
             case LoHa loHa ->
-                new LinearTuning.Plain(loHa.targets().find(root, everyName), (p, l) -> new LoHaLayer(l, loHa, p));
+                LinearTuning.of(loHa.targets().find(root, everyName), (p, l) -> new LoHaLayer(l, loHa, p));
             case LoKr loKr ->
-                new LinearTuning.Plain(loKr.targets().find(root, everyName), (p, l) -> new LoKrLayer(l, loKr, p));
+                LinearTuning.of(loKr.targets().find(root, everyName), (p, l) -> new LoKrLayer(l, loKr, p));
             case Vera vera -> VeraTuning.of(vera, root, everyName);
             case LnTuning ln -> ln.tuning(root, everyName);
             case BitFit bitFit -> bitFit.tuning(root, everyName);
