@@ -195,6 +195,15 @@ abstract class AdapterFile<M extends Method> {
 
     // ---------------------------------------------------------------- writing
 
+    /** Throws if what was written could not be read: the base matrices began with data that no file holds. */
+    static void requireSavable(Method method) {
+        if (method instanceof Lora lora && lora.init() instanceof LoraInit.LoraGa) {
+            throw new IllegalStateException(
+                    "save: lora_ga changed the base by a gradient that no file holds, so the adapter"
+                            + " could not be loaded; call saveAsPlainLora");
+        }
+    }
+
     static void write(Path file, Method method, Tuning tuning) {
         Map<String, Object> o = new TreeMap<>();
         AdapterFile<?> format = all().stream()

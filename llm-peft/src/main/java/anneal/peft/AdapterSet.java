@@ -191,8 +191,8 @@ public final class AdapterSet {
                     throw new IllegalArgumentException(
                             "use: " + b + " and " + a + " each have a head of their own; use one of them");
                 }
-                boolean linear = all.get(a).tuning() instanceof LinearTuning
-                        && all.get(b).tuning() instanceof LinearTuning;
+                boolean linear = all.get(a).tuning().atLayers().isPresent()
+                        && all.get(b).tuning().atLayers().isPresent();
                 if (!both.isEmpty() && !linear) {
                     throw new IllegalArgumentException("use: " + b + " and " + a + " both change "
                             + both.iterator().next() + ", where only one can be; use one of them");
@@ -226,7 +226,7 @@ public final class AdapterSet {
         }
         Map<String, int[]> rowsOf = new LinkedHashMap<>();
         for (String name : new LinkedHashSet<>(Arrays.asList(names))) {
-            if (!name.equals(BASE) && !(require(name).tuning() instanceof LinearTuning)) {
+            if (!name.equals(BASE) && require(name).tuning().atLayers().isEmpty()) {
                 throw new IllegalArgumentException("rows: " + name
                         + " changes more than linear layers, so it cannot be there for some rows of a batch only");
             }
@@ -246,7 +246,10 @@ public final class AdapterSet {
             for (Map.Entry<String, int[]> e : rowsOf.entrySet()) {
                 LayerAdapter adapter = e.getKey().equals(BASE)
                         ? null
-                        : ((LinearTuning) all.get(e.getKey()).tuning())
+                        : all.get(e.getKey())
+                                .tuning()
+                                .atLayers()
+                                .orElseThrow()
                                 .adapters()
                                 .get(path);
                 groups.add(new RowAdapters.Group(adapter, e.getValue()));

@@ -17,6 +17,7 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -24,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -41,6 +43,7 @@ public final class Adapters implements Trainable {
 
     private final Method method;
     private final Tuning tuning;
+    private final Set<String> frozen = new HashSet<>();
     private BaseFingerprint base;
     private int disabled;
     private boolean plugged;
@@ -54,7 +57,12 @@ public final class Adapters implements Trainable {
 
     static Adapters attach(Method method, Module root, long seed) {
         Adapters adapters = plug(method, root, true);
-        adapters.tuning.init(new Rng(seed));
+        try {
+            adapters.tuning.init(new Rng(seed));
+        } catch (RuntimeException e) { // nothing is left plugged in
+            adapters.plug(false);
+            throw e;
+        }
         adapters.parameters().values().forEach(p -> p.trainable(true));
         return adapters;
     }
@@ -104,7 +112,31 @@ public final class Adapters implements Trainable {
     /** What is trained, by name: "model.layers.0.self_attn.q_proj.lora_A.weight", and biases if the configuration says so. */
     @Override
     public Map<String, Tensor> parameters() {
-        return tuning.parameters();
+        if (frozen.isEmpty()) {
+            return tuning.parameters();
+        }
+        Map<String, Tensor> trained = new LinkedHashMap<>(tuning.parameters());
+        trained.keySet().removeAll(frozen);
+        return trained;
+    }
+
+    /**
+     * Stops the training of parameters whose name holds this regular expression: they keep their numbers and are still saved.
+     * {@code freeze("lora_A")} is LoRA-FA (Zhang et al., arXiv:2308.03303): only B moves, and of a layer's input only its product with A
+     * matters to the gradient. PEFT's optimiser of that name turns the gradient of B besides.
+     *
+     * @throws IllegalArgumentException if it fits no parameter, or all of them
+     */
+    public void freeze(String pattern) {
+        Map<String, Tensor> now = parameters();
+        Predicate<String> fits = Targets.pattern(pattern).asPredicate();
+        List<String> names = now.keySet().stream().filter(fits).toList();
+        if (names.isEmpty() || names.size() == now.size()) {
+            throw new IllegalArgumentException("freeze: " + pattern + " fits " + (names.isEmpty() ? "none" : "all")
+                    + " of the " + now.size() + " trained parameters");
+        }
+        names.forEach(name -> now.get(name).trainable(false));
+        frozen.addAll(names);
     }
 
     /** Paths of the adapted modules. */
@@ -268,19 +300,41 @@ public final class Adapters implements Trainable {
     // ---------------------------------------------------------------- files
 
     /** What the file holds, by its name there without the prefix. */
-    private Map<String, Tensor> inFile() {
+    private Map<String, Tensor> inFile(Map<String, Tensor> stored) {
         Map<String, Tensor> all = new LinkedHashMap<>();
-        tuning.stored().forEach((name, t) -> all.put(MODEL + name, t));
+        stored.forEach((name, t) -> all.put(MODEL + name, t));
         all.putAll(tuning.shared());
         return all;
     }
 
     /**
-     * Writes a folder that PEFT's from_pretrained reads. Files of an adapter that is there already are replaced.
+     * Writes a folder that PEFT's from_pretrained reads. Files of an adapter that is there already are replaced. Of adapters that gave
+     * their layers another matrix it holds A and B only: who loads it derives that matrix again from the same model.
      *
+     * @throws IllegalStateException if it could not be derived again (LoRA-GA)
      * @throws UncheckedIOException naming the file that cannot be written; each file is whole or as it was
      */
     public void save(Path folder) {
+        AdapterFile.requireSavable(method);
+        write(folder, method, tuning.stored());
+    }
+
+    /**
+     * Writes adapters that gave their layers another matrix (PiSSA, OLoRA, LoRA-GA) as a plain LoRA of twice the rank, which adds to the
+     * model as it was and whose reader needs to derive nothing: what PEFT does with
+     * path_initial_model_for_weight_conversion.
+     *
+     * @throws IllegalStateException if the adapters are a plain addition already, or cannot be one (LoftQ, DoRA)
+     */
+    public void saveAsPlainLora(Path folder) {
+        if (!(tuning instanceof LoraTuning lora)) {
+            throw new IllegalStateException("saveAsPlainLora: only a LoRA can be converted; call save");
+        }
+        LoraTuning.Plain plain = lora.plain();
+        write(folder, plain.lora(), plain.stored());
+    }
+
+    private void write(Path folder, Method as, Map<String, Tensor> stored) {
         try {
             Files.createDirectories(folder);
         } catch (IOException e) {
@@ -289,8 +343,8 @@ public final class Adapters implements Trainable {
         new SafetensorsWriter()
                 .metadata("format", "pt")
                 .metadata(BaseFingerprint.KEY, base.text())
-                .write(folder.resolve(WEIGHTS), NamedTensors.stored(inFile(), PREFIX));
-        AdapterFile.write(folder.resolve(CONFIG), method, tuning);
+                .write(folder.resolve(WEIGHTS), NamedTensors.stored(inFile(stored), PREFIX));
+        AdapterFile.write(folder.resolve(CONFIG), as, tuning);
     }
 
     /**
@@ -304,11 +358,12 @@ public final class Adapters implements Trainable {
         String task = root instanceof TaskModel m ? m.task() : AdapterFile.LANGUAGE;
         Adapters adapters = plug(AdapterFile.read(folder.resolve(CONFIG), task), root, false);
         try (Arena arena = Arena.ofShared()) {
+            adapters.tuning.derive();
             Path weights = folder.resolve(WEIGHTS);
             Safetensors file = Safetensors.open(weights, arena);
-            NamedTensors.fill(adapters.inFile(), PREFIX, file.tensors(), weights.toString());
+            NamedTensors.fill(adapters.inFile(adapters.tuning.stored()), PREFIX, file.tensors(), weights.toString());
             adapters.requireBase(file.metadata().get(BaseFingerprint.KEY), weights.toString());
-        } catch (IllegalArgumentException | UncheckedIOException e) {
+        } catch (IllegalArgumentException | IllegalStateException | UncheckedIOException e) {
             adapters.detach();
             throw e;
         }

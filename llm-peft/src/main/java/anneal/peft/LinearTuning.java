@@ -20,8 +20,8 @@ import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
 abstract class LinearTuning implements Tuning {
-    /** A layer, what is plugged in, and the weight that stands in it when nothing is merged. */
-    private record Place(Linear linear, LayerAdapter adapter, Weight weight) {}
+    /** A layer, what is plugged in, the weight that stands in it while it is plugged in and not merged, and the model's own one. */
+    private record Place(Linear linear, LayerAdapter adapter, Weight weight, Weight original) {}
 
     private final Map<String, Place> places = new LinkedHashMap<>();
     private final Map<String, Tensor> parameters = new LinkedHashMap<>();
@@ -39,7 +39,7 @@ abstract class LinearTuning implements Tuning {
     LinearTuning(Map<String, Linear> targets, BiFunction<String, Linear, LayerAdapter> maker) {
         targets.forEach((path, linear) -> {
             LayerAdapter adapter = maker.apply(path, linear);
-            places.put(path, new Place(linear, adapter, linear.weight()));
+            places.put(path, new Place(linear, adapter, linear.weight(), linear.weight()));
             adapter.parameters().forEach((end, t) -> parameters.put(path + "." + end, t));
             adapter.stored().forEach((end, t) -> stored.put(path + "." + end, t));
         });
@@ -54,6 +54,11 @@ abstract class LinearTuning implements Tuning {
     final void also(String name, Tensor t) {
         parameters.put(name, t);
         stored.put(name, t);
+    }
+
+    @Override
+    public final Optional<LinearTuning> atLayers() {
+        return Optional.of(this);
     }
 
     /** The adapter of each layer, by path. */
@@ -96,45 +101,83 @@ abstract class LinearTuning implements Tuning {
         places.values().forEach(p -> {
             if (in) {
                 LayerAdapter.Stack.add(p.linear, p.adapter);
+                exchange(p, p.weight);
             } else {
                 LayerAdapter.Stack.remove(p.linear, p.adapter);
+                exchange(p, p.original);
             }
         });
+    }
+
+    /** Most methods leave the weight alone: then it may be another one by now, that of a model in training. */
+    private static void exchange(Place p, Weight w) {
+        if (p.weight != p.original) {
+            p.linear.weight(w);
+        }
+    }
+
+    /** The matrix of the layer at a path as floats [out, in], a copy. */
+    final Tensor matrix(String path) {
+        Weight dense = places.get(path).original.dense(Arena.ofAuto());
+        return upright(dense, dense.parameter().orElseThrow());
+    }
+
+    /** Gives the layer at a path another matrix [out, in] for as long as the adapters are in. */
+    final void rebase(String path, Tensor w) {
+        Place p = places.get(path);
+        Weight dense = p.original.dense(Arena.ofAuto());
+        dense.parameter().orElseThrow().set(upright(dense, w).toArray());
+        places.put(path, new Place(p.linear, p.adapter, dense, p.original));
+        p.linear.weight(dense);
+    }
+
+    /** A matrix in the order of a storage from [out, in], or back. */
+    static Tensor upright(Weight storage, Tensor w) {
+        return storage instanceof TransposedWeight ? transposed(w) : w;
     }
 
     @Override
     public final List<String> merge() {
         List<String> widened = new ArrayList<>();
+        Map<Linear, Weight> merged = new IdentityHashMap<>();
         places.values().forEach(p -> {
-            Weight weight = p.linear.weight(); // another adapter may have been merged since this one was made
-            if (weight.parameter().isEmpty()) {
-                widened.add(weight.format());
+            if (base(p).parameter().isEmpty()) {
+                widened.add(base(p).format());
             }
-            exchange(p.linear, exact(p));
+            merged.put(p.linear, exact(p));
         });
-        plug(false);
+        exchange(merged);
         return widened;
     }
 
     @Override
     public final List<MergeReport.Layer> mergeStored() {
         List<MergeReport.Layer> layers = new ArrayList<>();
+        Map<Linear, Weight> merged = new IdentityHashMap<>();
         places.forEach((path, p) -> {
-            Weight weight = p.linear.weight(), exact = exact(p);
+            Weight weight = base(p), exact = exact(p);
             Optional<Weight> rounded = weight.like(exact.matrix(), Arena.ofAuto());
-            exchange(p.linear, rounded.orElse(exact));
+            merged.put(p.linear, rounded.orElse(exact));
             layers.add(new MergeReport.Layer(
                     path, weight.format(), rounded.isEmpty(), error(weight, exact, rounded.orElse(exact))));
         });
-        plug(false);
+        exchange(merged);
         return layers;
     }
 
-    /** Puts a merged weight in and remembers the one that was there. */
-    private void exchange(Linear linear, Weight merged) {
-        before.put(linear, linear.weight());
-        linear.weight(merged);
-        after.put(linear, merged);
+    /** What a layer has without this adapter; another one may have been merged since this one was made. */
+    private static Weight base(Place p) {
+        return p.weight != p.original ? p.original : p.linear.weight();
+    }
+
+    /** Takes the adapters out and puts merged weights in, and remembers the ones that were there. */
+    private void exchange(Map<Linear, Weight> merged) {
+        merged.keySet().forEach(linear -> before.put(linear, linear.weight()));
+        plug(false);
+        merged.forEach((linear, weight) -> {
+            linear.weight(weight);
+            after.put(linear, weight);
+        });
     }
 
     /** |rounded - exact| / |exact - base|, Frobenius norms; 0 if nothing was learnt and nothing is lost. */

@@ -1,6 +1,9 @@
 package anneal.peft;
 
+import anneal.nn.Adapter;
+import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.tensor.Tensor;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -26,6 +29,10 @@ import java.util.Map;
  * @param alphaPattern alphas of single layers, found in the same way
  * @param rsLora scaling by the root of the rank
  * @param init how A and B start
+ * @param dora true: the additions only turn the weights of an output, and a trained vector says how long they are: y = m (x Wt + scaling
+ *     x At Bt) / |W + scaling B A|, the norm by output, a constant in the gradient. DoRA, Liu et al., arXiv:2402.09353. The bias is
+ *     not scaled. With dropout PEFT drops from the input of W in this term too, here only the addition's input is dropped, as without DoRA
+ * @param modulesToSave linear layers and embeddings that are trained and saved whole
  * @param baseModel name or path of the base model, written into the file for its readers; may be null
  */
 public record Lora(
@@ -37,7 +44,9 @@ public record Lora(
         Map<String, Integer> rankPattern,
         Map<String, Double> alphaPattern,
         boolean rsLora,
-        Init init,
+        LoraInit init,
+        boolean dora,
+        List<String> modulesToSave,
         String baseModel)
         implements Method {
     /** Biases of the model that are trained beside the adapter. */
@@ -50,8 +59,8 @@ public record Lora(
         LORA_ONLY
     }
 
-    /** How A and B start. */
-    public enum Init {
+    /** Starts that need nothing but a seed. */
+    public enum Init implements LoraInit {
         /** A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5), B zero. */
         KAIMING,
         /** A normal with standard deviation 1/rank, B zero. */
@@ -72,6 +81,7 @@ public record Lora(
         }
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern));
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
+        modulesToSave = List.copyOf(modulesToSave);
         rankPattern.keySet().forEach(Targets::pattern);
         alphaPattern.keySet().forEach(Targets::pattern);
     }
@@ -107,8 +117,62 @@ public record Lora(
         return otherwise;
     }
 
-    Lora on(Targets other) {
-        return new Lora(rank, alpha, dropout, bias, other, rankPattern, alphaPattern, rsLora, init, baseModel);
+    /** Of twice the rank at the same scaling, with a plain start. */
+    Lora doubled() {
+        double times = rsLora ? Math.sqrt(2) : 2;
+        Map<String, Integer> ranks = new LinkedHashMap<>(rankPattern);
+        Map<String, Double> alphas = new LinkedHashMap<>(alphaPattern);
+        ranks.replaceAll((_, r) -> 2 * r);
+        alphas.replaceAll((_, a) -> times * a);
+        return new Lora(
+                2 * rank,
+                times * alpha,
+                dropout,
+                bias,
+                targets,
+                ranks,
+                alphas,
+                rsLora,
+                Init.KAIMING,
+                dora,
+                modulesToSave,
+                baseModel);
+    }
+
+    @Override
+    public Adapters attach(Module root, long seed) {
+        if (init.needsData()) {
+            throw new IllegalArgumentException("Lora: init " + init + " looks at data: attach(model, seed, batch)");
+        }
+        return Adapters.attach(this, root, seed);
+    }
+
+    /**
+     * Attaches with a start that looks at data.
+     *
+     * @param batch runs the model over data: forward for {@link LoraInit.Eva}, forward and backward of one mean loss for
+     *     {@link LoraInit.LoraGa}, for whose time the target layers hold trained floats
+     */
+    public Adapters attach(Module root, long seed, Runnable batch) {
+        if (!init.needsData()) {
+            throw new IllegalArgumentException("Lora: init " + init + " looks at no data: attach(model, seed)");
+        }
+        Map<String, Linear> layers = targets.find(root, true);
+        for (Map.Entry<String, Linear> e : layers.entrySet()) {
+            if (e.getValue().adapter() != Adapter.NONE) {
+                throw new IllegalArgumentException("attach: " + e.getKey() + " already has an adapter");
+            }
+        }
+        LoraTuning.requireRanks(this, layers);
+        Map<String, Tensor> seen = LoraData.of(init, layers, batch);
+        Adapters adapters = Adapters.attach(this, root, seed);
+        try {
+            ((LoraTuning) adapters.tuning()).start(seen);
+        } catch (RuntimeException e) {
+            adapters.detach();
+            throw e;
+        }
+        return adapters;
     }
 
     /** Collects the options; {@link #build} checks them. */
@@ -124,7 +188,9 @@ public record Lora(
         private final Map<String, Integer> rankPattern = new LinkedHashMap<>();
         private final Map<String, Double> alphaPattern = new LinkedHashMap<>();
         private boolean rsLora;
-        private Init init = Init.KAIMING;
+        private LoraInit init = Init.KAIMING;
+        private boolean dora;
+        private List<String> modulesToSave = List.of();
         private String baseModel;
 
         private Builder(int rank) {
@@ -192,8 +258,20 @@ public record Lora(
         }
 
         /** How A and B start. */
-        public Builder init(Init i) {
+        public Builder init(LoraInit i) {
             init = i;
+            return this;
+        }
+
+        /** A trained length for each output: DoRA. */
+        public Builder dora() {
+            dora = true;
+            return this;
+        }
+
+        /** Linear layers and embeddings that are trained and saved whole, by name. */
+        public Builder save(String... names) {
+            modulesToSave = List.of(names);
             return this;
         }
 
@@ -215,12 +293,19 @@ public record Lora(
                     alphaPattern,
                     rsLora,
                     init,
+                    dora,
+                    modulesToSave,
                     baseModel);
         }
 
         /** {@link #build}, then {@link Method#attach(Module)}. */
         public Adapters attach(Module root) {
             return build().attach(root);
+        }
+
+        /** {@link #build}, then {@link Lora#attach(Module, long, Runnable)}. */
+        public Adapters attach(Module root, long seed, Runnable batch) {
+            return build().attach(root, seed, batch);
         }
 
         /** {@link #build}, then {@link Method#attach(Module, long)}. */

@@ -3,6 +3,8 @@ package anneal.peft;
 import anneal.io.JsonObject;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -10,8 +12,6 @@ import java.util.Set;
 final class LoraFile extends AdapterFile<Lora> {
     /** Must be absent, null, false or empty. */
     static final Set<String> NEUTRAL = Set.of(
-            "modules_to_save",
-            "use_dora",
             "use_qalora",
             "use_bdlora",
             "lora_bias",
@@ -31,11 +31,13 @@ final class LoraFile extends AdapterFile<Lora> {
             "fan_in_fan_out",
             "megatron_core",
             "qalora_group_size",
-            "loftq_config",
             "eva_config",
             "corda_config",
             "lora_ga_config",
             "runtime_config");
+
+    private static final String NAMES = "true, false, gaussian, pissa, pissa_niter_N, olora, loftq or eva";
+    private static final String POWERS = "pissa_niter_";
 
     LoraFile() {
         super("LORA", Lora.class, read(), NEUTRAL, TELLS);
@@ -50,7 +52,10 @@ final class LoraFile extends AdapterFile<Lora> {
                 "rank_pattern",
                 "alpha_pattern",
                 "use_rslora",
-                "init_lora_weights"));
+                "init_lora_weights",
+                "use_dora",
+                "modules_to_save",
+                "loftq_config"));
         keys.addAll(TARGETS);
         return keys;
     }
@@ -67,6 +72,8 @@ final class LoraFile extends AdapterFile<Lora> {
                 alphas(o),
                 o.flag("use_rslora", false),
                 init(o),
+                o.flag("use_dora", false),
+                o.has("modules_to_save") ? o.strings("modules_to_save") : List.of(),
                 baseModel);
     }
 
@@ -79,12 +86,44 @@ final class LoraFile extends AdapterFile<Lora> {
         };
     }
 
-    private static Lora.Init init(JsonObject o) {
+    private static LoraInit init(JsonObject o) {
         return switch (o.map().getOrDefault("init_lora_weights", true)) {
             case Boolean on -> on ? Lora.Init.KAIMING : Lora.Init.RANDOM;
-            case String s when s.equalsIgnoreCase("gaussian") -> Lora.Init.GAUSSIAN;
-            // These begin by changing the base weights, which the file does not hold.
-            case Object _ -> throw o.error("init_lora_weights", "true, false or gaussian");
+            case String s -> named(s.toLowerCase(Locale.ROOT), o);
+            case Object _ -> throw o.error("init_lora_weights", NAMES);
+        };
+    }
+
+    private static LoraInit named(String name, JsonObject o) {
+        return switch (name) {
+            case "gaussian" -> Lora.Init.GAUSSIAN;
+            case "pissa" -> new LoraInit.Pissa();
+            case "olora" -> new LoraInit.Olora();
+            case "eva" -> new LoraInit.Eva();
+            case "loftq" -> {
+                JsonObject q = o.has("loftq_config") ? o.object("loftq_config") : null;
+                yield new LoraInit.LoftQ(
+                        q == null ? 4 : q.integer("loftq_bits", 4), q == null ? 1 : q.integer("loftq_iter", 1));
+            }
+            default -> {
+                if (!name.matches(POWERS + "\\d{1,4}")) { // lora_ga and others: the base they began with is in no file
+                    throw o.error("init_lora_weights", NAMES);
+                }
+                yield new LoraInit.Pissa(Integer.parseInt(name.substring(POWERS.length())));
+            }
+        };
+    }
+
+    private static Object name(LoraInit init) {
+        return switch (init) {
+            case Lora.Init.KAIMING -> true;
+            case Lora.Init.RANDOM -> false;
+            case Lora.Init.GAUSSIAN -> "gaussian";
+            case LoraInit.Pissa(int powers) -> powers == LoraInit.Pissa.EXACT ? "pissa" : POWERS + powers;
+            case LoraInit.Olora _ -> "olora";
+            case LoraInit.LoftQ _ -> "loftq";
+            case LoraInit.Eva _ -> "eva";
+            case LoraInit.LoraGa _ -> "lora_ga";
         };
     }
 
@@ -100,15 +139,12 @@ final class LoraFile extends AdapterFile<Lora> {
         lora.alphaPattern().forEach((key, alpha) -> alphas.put(key, shortest(alpha)));
         o.put("alpha_pattern", alphas);
         o.put("use_rslora", lora.rsLora());
-        o.put("use_dora", false);
-        o.put(
-                "init_lora_weights",
-                switch (lora.init()) {
-                    case KAIMING -> true;
-                    case RANDOM -> false;
-                    case GAUSSIAN -> "gaussian";
-                });
-        o.put("fan_in_fan_out", ((LinearTuning) tuning).transposed());
-        o.put("modules_to_save", null);
+        o.put("use_dora", lora.dora());
+        o.put("init_lora_weights", name(lora.init()));
+        if (lora.init() instanceof LoraInit.LoftQ(int bits, int iterations)) {
+            o.put("loftq_config", Map.of("loftq_bits", bits, "loftq_iter", iterations));
+        }
+        o.put("fan_in_fan_out", ((LoraTuning) tuning).transposed());
+        o.put("modules_to_save", lora.modulesToSave().isEmpty() ? null : lora.modulesToSave());
     }
 }

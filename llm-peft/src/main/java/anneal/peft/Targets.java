@@ -1,5 +1,6 @@
 package anneal.peft;
 
+import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import java.util.ArrayList;
@@ -133,25 +134,47 @@ public record Targets(
      * @param every true: each name must fit a layer, not only one of them
      */
     Map<String, Linear> find(Module root, boolean every) {
-        return find(root, Linear.class, "linear layer", every);
+        return find(root, every, Set.of());
+    }
+
+    /**
+     * The same where names may also stand for something that is not a linear layer.
+     *
+     * @param others paths of what else was found
+     */
+    Map<String, Linear> find(Module root, boolean every, Set<String> others) {
+        return find(root, Linear.class, "linear layer", every, others);
     }
 
     /** The modules of another type that are changed, by path; {@code what} is the type in words. */
     <M extends Module> Map<String, M> find(Module root, Class<M> type, String what, boolean every) {
+        return find(root, type, what, every, Set.of());
+    }
+
+    private <M extends Module> Map<String, M> find(
+            Module root, Class<M> type, String what, boolean every, Set<String> others) {
         Map<String, M> all = root.find(type), found = new LinkedHashMap<>(all);
         found.keySet().removeIf(path -> !fits(path));
         List<String> idle = new ArrayList<>();
-        if (found.isEmpty()) {
+        if (found.isEmpty() && others.isEmpty()) {
             idle.addAll(regex != null ? List.of(regex) : names);
         } else if (every && regex == null && !allLinear()) {
             names.stream()
                     .filter(name -> found.keySet().stream().noneMatch(path -> named(path, name)))
+                    .filter(name -> others.stream().noneMatch(path -> named(path, name)))
                     .forEach(idle::add);
         }
         if (!idle.isEmpty()) {
             throw new IllegalArgumentException("targets: no " + what + " fits " + String.join(", ", idle)
                     + (layers.isEmpty() ? "" : " in layers " + layers) + "; there are " + describe(all.keySet()));
         }
+        return found;
+    }
+
+    /** The token embeddings that fit by path; "all-linear" means none. */
+    Map<String, Embedding> findEmbeddings(Module root) {
+        Map<String, Embedding> found = root.find(Embedding.class);
+        found.keySet().removeIf(path -> allLinear() || !fits(path));
         return found;
     }
 

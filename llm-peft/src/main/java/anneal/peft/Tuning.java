@@ -6,6 +6,7 @@ import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /** What a {@link Method} has put into one model: the places that it changes, and the tensors that are trained for them. */
 interface Tuning extends Trainable {
@@ -47,6 +48,14 @@ interface Tuning extends Trainable {
 
     /** Gives everything that is trained its first numbers. */
     void init(Rng rng);
+
+    /** Before numbers are read from a file: what a file does not hold is derived from the model. */
+    default void derive() {}
+
+    /** Itself if all that it changes is what linear layers compute, each by an adapter; such tunings can stand together. */
+    default Optional<LinearTuning> atLayers() {
+        return Optional.empty();
+    }
 
     /** Paths of the modules that are changed. */
     List<String> paths();

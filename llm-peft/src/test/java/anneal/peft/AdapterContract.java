@@ -32,6 +32,16 @@ abstract class AdapterContract {
         return false;
     }
 
+    /** True if base and fresh adapter are the model up to rounding only, because the adapter gave layers another matrix. */
+    boolean changesBase() {
+        return false;
+    }
+
+    /** True if the method's gradient of this parameter is meant to be the derivative: not if something counts as constant. */
+    boolean isDerivative(String parameter) {
+        return true;
+    }
+
     @TempDir
     Path dir;
 
@@ -92,7 +102,11 @@ abstract class AdapterContract {
         float[] base = logits(model);
         Adapters adapters = attach(model);
         assertThat(adapters.parameters()).isNotEmpty();
-        assertThat(logits(model)).containsExactly(base);
+        if (changesBase()) {
+            assertClose(logits(model), base, 5e-6);
+        } else {
+            assertThat(logits(model)).containsExactly(base);
+        }
         disturb(adapters);
         assertThat(logits(model)).isNotEqualTo(base);
     }
@@ -183,7 +197,11 @@ abstract class AdapterContract {
         base.values().removeAll(adapters.parameters().values());
         assertThat(base.values()).noneMatch(Tensor::tracked).noneMatch(Tensor::hasGrad);
         adapters.parameters().forEach((name, p) -> {
+            assertThat(p.hasGrad()).as(name).isTrue();
             for (long i = 0; i < p.size(); i += Math.max(1, p.size() / 7)) {
+                if (!isDerivative(name)) {
+                    continue;
+                }
                 double numeric = (objectiveWith(p, i, 1e-3f) - objectiveWith(p, i, -1e-3f)) / 2e-3;
                 double analytic = p.grad().get(i);
                 assertThat(analytic).as("%s[%d]", name, i).isCloseTo(numeric, within(0.2 + 2e-2 * Math.abs(numeric)));

@@ -1,0 +1,85 @@
+package anneal.peft;
+
+import anneal.nn.Embedding;
+import anneal.nn.Weight;
+import anneal.tensor.ColumnOps;
+import anneal.tensor.Memory;
+import anneal.tensor.Ops;
+import anneal.tensor.Rng;
+import anneal.tensor.Tape;
+import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * The addition of a token embedding: row + scaling A[:, id] Bt with A [rank, V], B [D, rank].
+ *
+ * <p>As in PEFT A is zero and B normal at the start, nothing is dropped, and the file holds the frozen table too.
+ */
+final class LoraEmbedding implements Embedding.Plug {
+    private final Embedding embedding;
+    private final Weight original;
+
+    /** The frozen table as floats: what the file holds, and what a file brings. */
+    private final Weight table;
+
+    private final Tensor a;
+    private final Tensor b;
+    private final float scaling;
+    private final boolean random;
+
+    LoraEmbedding(Embedding embedding, Lora lora, String path) {
+        if (embedding.plug() != Embedding.Plug.NONE) {
+            throw new IllegalArgumentException("attach: " + path + " already has an adapter");
+        }
+        this.embedding = embedding;
+        original = embedding.weight();
+        table = original.dense(Arena.ofAuto());
+        a = LinearTuning.allocate(lora.rank(path), original.out());
+        b = LinearTuning.allocate(original.in(), lora.rank(path));
+        scaling = (float) lora.scaling(path);
+        random = lora.init() == Lora.Init.RANDOM;
+    }
+
+    @Override
+    public Tensor rows(int[] ids, Tensor plain) {
+        return Ops.addMatmulTInPlace(plain, ColumnOps.gatherColumns(a, ids), b, scaling);
+    }
+
+    Map<String, Tensor> parameters() {
+        Map<String, Tensor> all = new LinkedHashMap<>();
+        all.put("lora_embedding_A", a);
+        all.put("lora_embedding_B", b);
+        return all;
+    }
+
+    Map<String, Tensor> stored() {
+        Map<String, Tensor> all = parameters();
+        all.put("base_layer.weight", table.parameter().orElseThrow());
+        return all;
+    }
+
+    void init(Rng rng) {
+        if (random) {
+            Inits.normal(a, 1, rng);
+        }
+        Inits.normal(b, 1, rng);
+    }
+
+    void plug(boolean in) {
+        embedding.plug(in ? this : Embedding.Plug.NONE);
+        embedding.weight(in ? table : original);
+    }
+
+    /** The table with the addition in it; the plug is taken out. */
+    void merge() {
+        Weight merged = table.dense(Arena.ofAuto());
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            Ops.addMatmulTInPlace(merged.parameter().orElseThrow(), LinearTuning.transposed(a), b, scaling);
+        }
+        plug(false);
+        embedding.weight(merged);
+    }
+}
