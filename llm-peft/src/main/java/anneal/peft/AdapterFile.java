@@ -8,6 +8,7 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -25,7 +26,7 @@ import org.slf4j.LoggerFactory;
  * @param <M> the method
  */
 abstract class AdapterFile<M extends Method> {
-    private static final Logger LOG = LoggerFactory.getLogger(AdapterFile.class);
+    static final Logger LOG = LoggerFactory.getLogger(AdapterFile.class);
 
     private static final String TYPE = "peft_type", BASE = "base_model_name_or_path";
 
@@ -52,7 +53,7 @@ abstract class AdapterFile<M extends Method> {
     /**
      * A reader and writer.
      *
-     * @param type value of "peft_type"
+     * @param type value of "peft_type"; null for files that are not PEFT's
      * @param read keys that are read, besides those of every method
      * @param neutral keys that must be absent, null, false or empty
      * @param tell keys that are let pass
@@ -76,7 +77,26 @@ abstract class AdapterFile<M extends Method> {
                 new LnTuningFile(),
                 new BitFitFile(),
                 new LastLayersFile(),
-                new TrainableTokensFile());
+                new TrainableTokensFile(),
+                new VirtualTokensFile.Prefix(),
+                new VirtualTokensFile.Prompt(),
+                new VirtualTokensFile.P(),
+                new BottleneckFile());
+    }
+
+    /** Name of the file with the tensors. */
+    String weights() {
+        return "adapter_model.safetensors";
+    }
+
+    /** What the names of tensors begin with in that file. */
+    String prefix() {
+        return "base_model.model.";
+    }
+
+    /** True if a configuration file is of this method. */
+    boolean reads(JsonObject o) {
+        return type.equals(o.map().get(TYPE));
     }
 
     /** The method of a file. */
@@ -94,11 +114,8 @@ abstract class AdapterFile<M extends Method> {
      */
     static Method read(Path file, String task) {
         JsonObject o = withoutHead(file, Json.read(file), task);
-        String type = o.string(TYPE);
-        AdapterFile<?> format = all().stream()
-                .filter(f -> f.type.equals(type))
-                .findFirst()
-                .orElseThrow(() -> o.error(TYPE, all().stream().map(f -> f.type).collect(Collectors.joining(", "))));
+        AdapterFile<?> format =
+                all().stream().filter(f -> f.reads(o)).findFirst().orElseThrow(() -> noFormat(o));
         format.check(file, o);
         return format.read(o, o.string(BASE, null));
     }
@@ -119,28 +136,51 @@ abstract class AdapterFile<M extends Method> {
         return new JsonObject(keys, o.where());
     }
 
+    private static IllegalArgumentException noFormat(JsonObject o) {
+        o.string(TYPE); // it is there, and a string
+        return o.error(
+                TYPE, all().stream().map(f -> f.type).filter(Objects::nonNull).collect(Collectors.joining(", ")));
+    }
+
+    /** The format of a method's files. */
+    static AdapterFile<?> of(Method method) {
+        return all().stream()
+                .filter(f -> f.method.isInstance(method))
+                .findFirst()
+                .orElseThrow();
+    }
+
     private void check(Path file, JsonObject o) {
         Set<String> known = new TreeSet<>(read);
         known.addAll(neutral);
         known.addAll(tell);
         known.addAll(TELL);
-        List<String> unsupported = new ArrayList<>();
+        warnOfUnknown(file.toString(), o, known);
+        requireSupported(
+                file.toString(),
+                o.keys().stream()
+                        .filter(key -> neutral.contains(key) && !neutral(o.map().get(key)))
+                        .toList());
+    }
+
+    static void requireSupported(String where, List<String> unsupported) {
+        if (!unsupported.isEmpty()) {
+            throw new IllegalArgumentException(
+                    where + ": not supported, and the numbers would differ without: " + String.join(", ", unsupported));
+        }
+    }
+
+    static void warnOfUnknown(String where, JsonObject o, Set<String> known) {
         for (String key : o.keys()) {
-            if (neutral.contains(key) && !neutral(o.map().get(key))) {
-                unsupported.add(key);
-            } else if (!known.contains(key)) {
+            if (!known.contains(key)) {
                 Json.slip(key, known)
                         .ifPresent(
                                 k -> { // it nearly is one of ours, and was meant to be it
                                     throw new IllegalArgumentException(
-                                            file + ": unknown key \"" + key + "\", did you mean \"" + k + "\"?");
+                                            where + ": unknown key \"" + key + "\", did you mean \"" + k + "\"?");
                                 });
-                LOG.warn("{}: key \"{}\" is of a version of PEFT that this one does not know (ignored)", file, key);
+                LOG.warn("{}: key \"{}\" is of a version of PEFT that this one does not know (ignored)", where, key);
             }
-        }
-        if (!unsupported.isEmpty()) {
-            throw new IllegalArgumentException(
-                    file + ": not supported, and the numbers would differ without: " + String.join(", ", unsupported));
         }
     }
 
@@ -206,16 +246,11 @@ abstract class AdapterFile<M extends Method> {
 
     static void write(Path file, Method method, Tuning tuning) {
         Map<String, Object> o = new TreeMap<>();
-        AdapterFile<?> format = all().stream()
-                .filter(f -> f.method.isInstance(method))
-                .findFirst()
-                .orElseThrow();
-        o.put(TYPE, format.type);
-        o.put("task_type", tuning instanceof HeadTuning h ? h.task() : LANGUAGE);
-        o.put("inference_mode", true);
-        o.put(BASE, method.baseModel());
+        AdapterFile<?> format = of(method);
+        format.head(o, method);
         format.cast(o, method, tuning instanceof HeadTuning h ? h.method() : tuning);
-        if (tuning instanceof HeadTuning) {
+        if (tuning instanceof HeadTuning h) {
+            o.put("task_type", h.task());
             List<Object> saved = new ArrayList<>(HEADS);
             if (o.get(SAVE) instanceof Collection<?> more) {
                 saved.addAll(more);
@@ -225,9 +260,23 @@ abstract class AdapterFile<M extends Method> {
         Json.write(file, o);
     }
 
+    /** The keys of every method. */
+    void head(Map<String, Object> o, Method m) {
+        o.put(TYPE, type);
+        o.put("task_type", LANGUAGE);
+        o.put("inference_mode", true);
+        o.put(BASE, m.baseModel());
+    }
+
     private void cast(Map<String, Object> o, Method m, Tuning tuning) {
         write(o, method.cast(m), tuning);
     }
+
+    /** Writes and reads files that a format has beside its tensors. */
+    void writeMore(Path folder, Tuning tuning) {}
+
+    /** Checks such files against the model. */
+    void checkMore(Path folder, Tuning tuning) {}
 
     /** Adds the keys of targets; as PEFT does it, "all-linear" is written out. */
     static void put(Map<String, Object> o, Targets t, Tuning tuning) {

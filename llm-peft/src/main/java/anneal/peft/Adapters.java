@@ -34,12 +34,11 @@ import org.slf4j.LoggerFactory;
  * The adapters of a model: what is trained, switched off, merged, saved. A trainer takes them as they are.
  *
  * <p>Files are PEFT's: {@code adapter_config.json} and {@code adapter_model.safetensors}, whose keys are "base_model.model." and the
- * names of {@link #parameters}.
+ * names of {@link #parameters}; what is different for a method stands with it.
  */
 public final class Adapters implements Trainable {
     private static final Logger LOG = LoggerFactory.getLogger(Adapters.class);
-    private static final String PREFIX = "base_model.", MODEL = "model.";
-    private static final String CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
+    private static final String CONFIG = "adapter_config.json";
 
     private final Method method;
     private final Tuning tuning;
@@ -299,11 +298,11 @@ public final class Adapters implements Trainable {
 
     // ---------------------------------------------------------------- files
 
-    /** What the file holds, by its name there without the prefix. */
-    private Map<String, Tensor> inFile(Map<String, Tensor> stored) {
+    /** What the file holds, by its name there. */
+    private Map<String, Tensor> inFile(AdapterFile<?> format, Map<String, Tensor> stored) {
         Map<String, Tensor> all = new LinkedHashMap<>();
-        stored.forEach((name, t) -> all.put(MODEL + name, t));
-        all.putAll(tuning.shared());
+        stored.forEach((name, t) -> all.put(format.prefix() + name, t));
+        tuning.shared().forEach((name, t) -> all.put("base_model." + name, t));
         return all;
     }
 
@@ -340,11 +339,13 @@ public final class Adapters implements Trainable {
         } catch (IOException e) {
             throw new UncheckedIOException(folder + " cannot be made: " + e.getMessage(), e);
         }
+        AdapterFile<?> format = AdapterFile.of(as);
         new SafetensorsWriter()
                 .metadata("format", "pt")
                 .metadata(BaseFingerprint.KEY, base.text())
-                .write(folder.resolve(WEIGHTS), NamedTensors.stored(inFile(stored), PREFIX));
+                .write(folder.resolve(format.weights()), NamedTensors.stored(inFile(format, stored), ""));
         AdapterFile.write(folder.resolve(CONFIG), as, tuning);
+        format.writeMore(folder, tuning);
     }
 
     /**
@@ -357,12 +358,15 @@ public final class Adapters implements Trainable {
     public static Adapters load(Module root, Path folder) {
         String task = root instanceof TaskModel m ? m.task() : AdapterFile.LANGUAGE;
         Adapters adapters = plug(AdapterFile.read(folder.resolve(CONFIG), task), root, false);
+        AdapterFile<?> format = AdapterFile.of(adapters.method);
         try (Arena arena = Arena.ofShared()) {
             adapters.tuning.derive();
-            Path weights = folder.resolve(WEIGHTS);
+            Path weights = folder.resolve(format.weights());
             Safetensors file = Safetensors.open(weights, arena);
-            NamedTensors.fill(adapters.inFile(adapters.tuning.stored()), PREFIX, file.tensors(), weights.toString());
+            Map<String, Tensor> places = adapters.inFile(format, adapters.tuning.stored());
+            NamedTensors.fill(places, "", file.tensors(), weights.toString());
             adapters.requireBase(file.metadata().get(BaseFingerprint.KEY), weights.toString());
+            format.checkMore(folder, adapters.tuning);
         } catch (IllegalArgumentException | IllegalStateException | UncheckedIOException e) {
             adapters.detach();
             throw e;

@@ -10,13 +10,28 @@ final class Inits {
 
     /** Uniform in +-1/sqrt(columns): Kaiming's bound sqrt(6 / ((1 + a^2) fanIn)) with a = sqrt 5, PEFT's choice. */
     static void kaiming(Tensor x, Rng rng) {
-        double bound = 1 / Math.sqrt(x.dim(1));
+        uniform(x, 1 / Math.sqrt(x.dim(1)), rng);
+    }
+
+    /** Uniform in +-bound. */
+    static void uniform(Tensor x, double bound, Rng rng) {
         fill(x, () -> (2 * rng.nextDouble() - 1) * bound);
     }
 
     /** Normal with this standard deviation. */
     static void normal(Tensor x, double deviation, Rng rng) {
         fill(x, () -> rng.nextGaussian() * deviation);
+    }
+
+    /** Normal with this standard deviation, drawn again while further out than two of them. */
+    static void truncatedNormal(Tensor x, double deviation, Rng rng) {
+        fill(x, () -> {
+            double z = rng.nextGaussian();
+            while (Math.abs(z) > 2) {
+                z = rng.nextGaussian();
+            }
+            return z * deviation;
+        });
     }
 
     /** The same number everywhere. */

@@ -47,7 +47,8 @@ final class LoraLayer implements LayerAdapter {
     public Tensor apply(Tensor x, Linear base, Inner inner) {
         Tensor z = Ops.dropout(x, dropout);
         if (magnitude != null) {
-            Tensor adapted = ColumnOps.rescaleColumns(product(x, z, base, a, b, scaling), magnitude, norms(base.weight()));
+            Tensor adapted =
+                    ColumnOps.rescaleColumns(product(x, z, base, a, b, scaling), magnitude, norms(base.weight()));
             return inner == null
                     ? base.biased(adapted)
                     : Ops.addInPlace(

@@ -7,7 +7,20 @@ import anneal.nn.Module;
  * PEFT's files an {@link AdapterFile}.
  */
 public sealed interface Method
-        permits Lora, AdaLora, Ia3, LoHa, LoKr, Vera, LnTuning, BitFit, LastLayers, TrainableTokens {
+        permits Lora,
+                AdaLora,
+                Ia3,
+                LoHa,
+                LoKr,
+                Vera,
+                LnTuning,
+                BitFit,
+                LastLayers,
+                TrainableTokens,
+                PrefixTuning,
+                PromptTuning,
+                PTuning,
+                Bottleneck {
     /** Name or path of the base model, written into the file for its readers; may be null. */
     String baseModel();
 

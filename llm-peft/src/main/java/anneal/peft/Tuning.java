@@ -13,7 +13,8 @@ interface Tuning extends Trainable {
     /**
      * A method's part of a model, not plugged in yet.
      *
-     * @param everyName true: each target name must fit a module, not only one of them
+     * @param everyName true: made new, and each target name must fit a module; false: a file will fill it, and it is enough if one
+     *     name fits
      */
     static Tuning of(Method method, Module root, boolean everyName) {
         return switch (method) {
@@ -29,6 +30,10 @@ interface Tuning extends Trainable {
             case BitFit bitFit -> bitFit.tuning(root, everyName);
             case LastLayers last -> last.tuning(root);
             case TrainableTokens tokens -> TokensTuning.of(tokens, root, everyName);
+            case PrefixTuning prefix -> PrefixInModel.of(prefix, root, everyName);
+            case PromptTuning prompt -> PromptInModel.of(prompt, root);
+            case PTuning prompt -> PromptInModel.of(prompt, root, everyName);
+            case Bottleneck bottleneck -> new BottleneckTuning(bottleneck, root);
         };
     }
 
