@@ -16,7 +16,12 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
     private static final String PATTERN = "rank_pattern", VALUES = ".lora_E";
 
     AdaLoraFile() {
-        super("ADALORA", AdaLora.class, read(), with(LoraFile.NEUTRAL, "alpha_pattern"), tells());
+        super(
+                "ADALORA",
+                AdaLora.class,
+                read(),
+                with(LoraFile.NEUTRAL, "alpha_pattern", "use_dora", "modules_to_save"),
+                tells());
     }
 
     private static Set<String> read() {
@@ -39,7 +44,7 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
 
     /** PEFT inherits "r" and "use_rslora" from LoRA and does not use them here; the file has the numbers that an init would give. */
     private static Set<String> tells() {
-        return with(LoraFile.TELLS, "r", "use_rslora", "init_lora_weights");
+        return with(LoraFile.TELLS, "r", "use_rslora", "init_lora_weights", "loftq_config");
     }
 
     private static Set<String> with(Set<String> some, String... more) {

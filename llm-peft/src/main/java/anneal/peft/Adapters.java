@@ -80,8 +80,7 @@ public final class Adapters implements Trainable {
         Map<String, Linear> linears = root.find(Linear.class);
         for (String path : tuning.paths()) {
             if (linears.containsKey(path) && linears.get(path).adapter() != Adapter.NONE) {
-                throw new IllegalArgumentException(
-                        "attach: " + path + " already has an adapter; several adapters in one model are an AdapterSet");
+                throw Tuning.occupied(path);
             }
         }
         root.freeze();

@@ -60,7 +60,7 @@ final class CopyTuning implements Tuning {
 
     private static void requireFree(String path, boolean free) {
         if (!free) {
-            throw new IllegalArgumentException("attach: " + path + " already has an adapter");
+            throw Tuning.occupied(path);
         }
     }
 

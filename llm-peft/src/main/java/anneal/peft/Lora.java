@@ -160,7 +160,7 @@ public record Lora(
         Map<String, Linear> layers = targets.find(root, true);
         for (Map.Entry<String, Linear> e : layers.entrySet()) {
             if (e.getValue().adapter() != Adapter.NONE) {
-                throw new IllegalArgumentException("attach: " + e.getKey() + " already has an adapter");
+                throw Tuning.occupied(e.getKey());
             }
         }
         LoraTuning.requireRanks(this, layers);

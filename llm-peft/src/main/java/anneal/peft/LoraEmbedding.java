@@ -31,7 +31,7 @@ final class LoraEmbedding implements Embedding.Plug {
 
     LoraEmbedding(Embedding embedding, Lora lora, String path) {
         if (embedding.plug() != Embedding.Plug.NONE) {
-            throw new IllegalArgumentException("attach: " + path + " already has an adapter");
+            throw Tuning.occupied(path);
         }
         this.embedding = embedding;
         original = embedding.weight();

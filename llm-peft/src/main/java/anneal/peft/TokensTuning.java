@@ -67,7 +67,7 @@ final class TokensTuning implements Tuning {
         String path = found.keySet().iterator().next();
         Embedding embedding = found.get(path);
         if (embedding.plug() != Embedding.Plug.NONE) {
-            throw new IllegalArgumentException("attach: " + path + " already has an adapter");
+            throw Tuning.occupied(path);
         }
         int size = embedding.weight().out();
         method.tokens().stream().filter(id -> id < 0 || id >= size).findFirst().ifPresent(id -> {

@@ -37,6 +37,12 @@ interface Tuning extends Trainable {
         };
     }
 
+    /** A module has an adapter where another one was to be put. */
+    static IllegalArgumentException occupied(String path) {
+        return new IllegalArgumentException(
+                "attach: " + path + " already has an adapter; several adapters in one model are an AdapterSet");
+    }
+
     /** What is trained, by its name in the file without the prefix. */
     @Override
     Map<String, Tensor> parameters();

@@ -161,7 +161,9 @@ class CopyMethodsTest {
     void aSecondCopyOfOneModuleIsRefused() {
         TinyModel m = model();
         LnTuning.everywhere().attach(m);
-        refused(() -> LnTuning.at("norm").attach(m), "attach: model.norm already has an adapter");
+        refused(
+                () -> LnTuning.at("norm").attach(m),
+                "attach: model.norm already has an adapter; several adapters in one model are an AdapterSet");
     }
 
     private static final String BOTH =

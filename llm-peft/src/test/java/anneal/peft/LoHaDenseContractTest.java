@@ -16,4 +16,9 @@ class LoHaDenseContractTest extends AdapterContract {
                 .baseModel("tiny")
                 .attach(root, 3);
     }
+
+    @Override
+    boolean dropsModules() {
+        return true;
+    }
 }

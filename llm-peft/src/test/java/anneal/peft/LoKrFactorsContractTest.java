@@ -17,4 +17,9 @@ class LoKrFactorsContractTest extends AdapterContract {
                 .moduleDropout(0.2)
                 .attach(root, 3);
     }
+
+    @Override
+    boolean dropsModules() {
+        return true;
+    }
 }

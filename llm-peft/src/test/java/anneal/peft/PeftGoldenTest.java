@@ -96,7 +96,8 @@ class PeftGoldenTest {
         }
 
         static Case of(Path folder, Arena arena) {
-            if (Json.read(folder.resolve("golden.json")).has("config")) {
+            JsonObject facts = Json.read(folder.resolve("golden.json"));
+            if (facts.has("config") && facts.object("config").has("mh_adapter")) {
                 return new BottleneckGoldenCase(folder, arena);
             }
             Path config = folder.resolve("adapter_config.json");

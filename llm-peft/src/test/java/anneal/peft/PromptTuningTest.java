@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import anneal.io.Json;
 import anneal.model.Decoder;
 import anneal.model.Family;
+import anneal.nn.DenseWeight;
+import anneal.nn.Linear;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
@@ -106,7 +108,7 @@ class PromptTuningTest {
                 "PTuning: the MLP has a fixed depth and no dropout, so layers 3 and dropout 0.0 would change nothing;"
                         + " leave them out or take the LSTM");
         refused(
-                () -> PromptTuning.tokens(2).attach(new TinyModel(arena, 1)),
+                () -> PromptTuning.tokens(2).attach(new Linear(new DenseWeight(Tensor.zeros(2, 2)), null)),
                 "PromptTuning: the model has no input embedding to put vectors in front of");
         refused(
                 () -> PromptTuning.tokens(2).text("text", "tok", 99).attach(model()),
