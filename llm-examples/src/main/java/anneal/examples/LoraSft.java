@@ -35,7 +35,7 @@ public final class LoraSft {
                     .accumulate(4)
                     .schedule(new Schedule.Cosine(2e-4, 50))
                     .build();
-            try (Trainer trainer = new Trainer(adapters.parameters(), new AdamW(), config)) {
+            try (Trainer trainer = new Trainer(adapters, new AdamW(), config)) {
                 trainer.onStep(System.out::println);
                 trainer.fit(data, new NextToken(lm.model()));
             }

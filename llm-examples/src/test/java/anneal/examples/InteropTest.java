@@ -10,9 +10,19 @@ import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
 import anneal.model.Decoder;
 import anneal.model.Tokens;
+import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
+import anneal.peft.Ia3;
+import anneal.peft.LnTuning;
+import anneal.peft.LoHa;
+import anneal.peft.LoKr;
 import anneal.peft.Lora;
 import anneal.peft.Method;
+import anneal.peft.PTuning;
+import anneal.peft.PrefixTuning;
+import anneal.peft.PromptTuning;
+import anneal.peft.TrainableTokens;
+import anneal.peft.Vera;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
@@ -46,6 +56,22 @@ class InteropTest {
         all.put(
                 "lora-rslora",
                 Lora.rank(4).alpha(8).rsLora().on("q_proj", "v_proj").build());
+        all.put(
+                "lora-dora",
+                Lora.rank(4).alpha(8).dora().on("q_proj", "down_proj").build());
+        all.put("lora-head", Lora.rank(4).alpha(8).on("q_proj").save("lm_head").build());
+        all.put("adalora", AdaLora.rank(2).on("q_proj", "v_proj").build());
+        all.put(
+                "ia3",
+                Ia3.at("k_proj", "v_proj", "down_proj").feedForward("down_proj").build());
+        all.put("vera", Vera.rank(8).on("q_proj", "v_proj").build());
+        all.put("loha", LoHa.rank(2).alpha(4).on("q_proj", "v_proj").build());
+        all.put("lokr", LoKr.rank(2).alpha(4).on("q_proj", "v_proj").build());
+        all.put("ln-tuning", LnTuning.everywhere());
+        all.put("tokens", TrainableTokens.of(1, 5));
+        all.put("prefix", PrefixTuning.tokens(3).build());
+        all.put("prompt", PromptTuning.tokens(3).build());
+        all.put("p-tuning", PTuning.tokens(3).build());
         return all;
     }
 
