@@ -1,6 +1,7 @@
 package anneal.quant;
 
 import anneal.kernels.CodebookMatrix;
+import anneal.kernels.DynamicMap;
 import anneal.kernels.Matrix;
 import anneal.kernels.Scales;
 import java.lang.foreign.Arena;
@@ -109,7 +110,11 @@ enum FourBit {
         for (long i = 0; i < count; i++) {
             centred.set(FLOAT, 4 * i, absmax.get(FLOAT, 4 * i) - offset);
         }
-        DynamicMap.Blocks blocks = DynamicMap.SIGNED.quantize(centred, NESTED_BLOCK, arena);
-        return new Scales.Nested(blocks.codes(), blocks.absmax(), DynamicMap.SIGNED.table(arena), offset, NESTED_BLOCK);
+        DynamicMap map = DynamicMap.SIGNED;
+        MemorySegment codes = arena.allocate(Math.max(1, count));
+        MemorySegment scales = arena.allocate(4 * Math.max(1, DynamicMap.blocks(count, NESTED_BLOCK)), 4);
+        map.quantize(codes, scales, centred, count, NESTED_BLOCK);
+        MemorySegment table = arena.allocateFrom(ValueLayout.JAVA_FLOAT, map.values());
+        return new Scales.Nested(codes, scales, table, offset, NESTED_BLOCK);
     }
 }

@@ -116,32 +116,6 @@ class QuantGoldenTest {
     }
 
     @Test
-    void dynamicMap() {
-        JsonObject maps = Json.read(file("dynamic-map.json"));
-        Map<String, StoredTensor> t = tensors("blockwise-8bit");
-        Map<String, DynamicMap> byName = Map.of("x", DynamicMap.SIGNED, "y", DynamicMap.UNSIGNED);
-        Map.of("signed", DynamicMap.SIGNED, "unsigned", DynamicMap.UNSIGNED).forEach((name, map) -> {
-            double[] expected = maps.numbers(name);
-            for (int i = 0; i < expected.length; i++) {
-                assertThat(map.values()[i]).as(name + " " + i).isEqualTo((float) expected[i]);
-            }
-        });
-        byName.forEach((name, map) -> {
-            float[] x = t.get(name).floats(),
-                    expected = t.get(name + ".dequantised").floats();
-            int blocks = (int) t.get(name + ".absmax").count(), blockSize = 256;
-            assertThat((x.length + blockSize - 1) / blockSize).isEqualTo(blocks);
-            DynamicMap.Blocks q = map.quantize(arena.allocateFrom(ValueLayout.JAVA_FLOAT, x), blockSize, arena);
-            same(q.codes(), t.get(name + ".codes"), name);
-            same(q.absmax(), t.get(name + ".absmax"), name + " absmax");
-            MemorySegment back = arena.allocate(4L * x.length, 4);
-            map.dequantize(q, back);
-            assertThat(back.toArray(ValueLayout.JAVA_FLOAT)).containsExactly(expected);
-        });
-        Golden.report("quant/dynamic-map", 4, 0);
-    }
-
-    @Test
     void checkpoint() {
         Map<String, StoredTensor> t = tensors("bnb-checkpoint");
         List<String> layers = t.keySet().stream()
