@@ -110,7 +110,7 @@ public final class DynamicMap {
             scale = Math.max(scale, Math.abs(x[from + i]));
         }
         if (scale == 0) {
-            Arrays.fill(codes, at, at + count, (byte) code(0));
+            Arrays.fill(codes, at, at + count, (byte) 0); // as bitsandbytes has it; times 0 any code is 0
             return scale;
         }
         for (int i = 0; i < count; i++) {

@@ -8,6 +8,7 @@ import anneal.TinyModel;
 import anneal.io.Gguf;
 import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
+import anneal.kernels.Matrix;
 import anneal.model.Decoder;
 import anneal.model.Tokens;
 import anneal.peft.AdaLora;
@@ -23,6 +24,8 @@ import anneal.peft.PrefixTuning;
 import anneal.peft.PromptTuning;
 import anneal.peft.TrainableTokens;
 import anneal.peft.Vera;
+import anneal.quant.QuantFormat;
+import anneal.quant.Quantizer;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
@@ -38,6 +41,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Function;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -114,7 +118,17 @@ class InteropTest {
         }
         for (DType type : List.of(DType.F32, DType.BF16)) {
             names.add("gguf-" + type);
-            gguf(base, type);
+            gguf(base, "gguf-" + type, lm -> lm, type);
+        }
+        for (String format : List.of("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")) { // K blocks are longer than rows here
+            names.add("gguf-" + format);
+            gguf(
+                    base,
+                    "gguf-" + format,
+                    lm -> Quantizer.format(QuantFormat.of(format))
+                            .except("lm_head")
+                            .apply(lm.model()),
+                    DType.F32);
         }
         String script = Path.of("src", "test", "python", "interop.py").toString();
         Map<String, Double> worst = new LinkedHashMap<>();
@@ -154,17 +168,32 @@ class InteropTest {
     }
 
     /** A GGUF file, and the numbers that we read from it. */
-    private static void gguf(Path base, DType type) throws IOException {
+    private static void gguf(Path base, String name, Function<Pretrained, ?> change, DType type) throws IOException {
         Path folder = Files.createDirectories(dir.resolve("gguf"));
-        Path file = folder.resolve("gguf-" + type + ".gguf");
+        Path file = folder.resolve(name + ".gguf");
         try (Pretrained lm = Pretrained.load(base);
                 Arena arena = Arena.ofShared()) {
+            change.apply(lm);
             lm.saveGguf(file, type);
             List<StoredTensor> numbers = Gguf.open(file, arena).tensors().values().stream()
-                    .map(t -> StoredTensor.of(t.name(), t.floats(), t.shape()))
+                    .map(t -> StoredTensor.of(t.name(), widened(t), t.shape()))
                     .toList();
-            new SafetensorsWriter().write(folder.resolve("gguf-" + type + ".safetensors"), numbers);
+            new SafetensorsWriter().write(folder.resolve(name + ".safetensors"), numbers);
         }
+    }
+
+    /** The numbers, out of blocks too. */
+    private static float[] widened(StoredTensor t) {
+        if (t.shape().length < 2) {
+            return t.floats();
+        }
+        int rows = (int) t.shape()[0], columns = (int) t.shape()[1];
+        float[] all = new float[rows * columns];
+        Matrix matrix = t.dtype().matrix(t.data(), rows, columns);
+        for (int i = 0; i < rows; i++) {
+            matrix.widen(i, 0, columns, all, i * columns);
+        }
+        return all;
     }
 
     /** What Python prints; warnings go elsewhere. */
