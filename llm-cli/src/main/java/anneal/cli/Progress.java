@@ -12,7 +12,14 @@ final class Progress implements AutoCloseable {
     /** Columns of a bar: more would show no more. */
     private static final int BAR = 30;
 
+    /** A total that is told with the first step. */
+    static final long UNKNOWN = 0;
+
+    /** Nothing is shown of a task without numbers of its own before this, and then not more often than every ten seconds. */
+    private static final long SHORT = 2_000_000_000L, SELDOM = 10_000_000_000L;
+
     private final PrintWriter out;
+    private final String name;
     private final ProgressBar bar;
     private final long started = System.nanoTime();
     private long first = -1;
@@ -21,6 +28,7 @@ final class Progress implements AutoCloseable {
     /** A display of {@code total} steps of which {@code done} are made. */
     public Progress(PrintWriter out, String name, long total, long done) {
         this.out = out;
+        this.name = name;
         boolean terminal = System.console() != null && System.console().isTerminal();
         bar = terminal
                 ? new ProgressBarBuilder()
@@ -47,9 +55,29 @@ final class Progress implements AutoCloseable {
             bar.stepTo(r.step());
             return;
         }
-        if (r.step() == r.total() || r.step() == first + 1 || now - lastLine > 10_000_000_000L) {
+        if (r.step() == r.total() || r.step() == first + 1 || now - lastLine > SELDOM) {
             lastLine = now;
             out.printf("step %d/%d  %s%n", r.step(), r.total(), numbers);
+            out.flush();
+        }
+    }
+
+    /** A layer is done; see {@link anneal.nn.LayerWatch}. */
+    public void layer(String path, int done, int total) {
+        done(path, done, total);
+    }
+
+    /** {@code done} of {@code total} pieces of a task are, {@code what} was the last. */
+    public void done(String what, long done, long total) {
+        long now = System.nanoTime();
+        String left = time((now - started) * 1e-9 / Math.max(1, done) * (total - done));
+        if (bar != null) {
+            bar.maxHint(total);
+            bar.setExtraMessage("eta " + left + "  " + what);
+            bar.stepTo(done);
+        } else if (now - Math.max(started + SHORT - SELDOM, lastLine) > SELDOM) {
+            lastLine = now;
+            out.printf("%s %d/%d  eta %s  %s%n", name, done, total, left, what);
             out.flush();
         }
     }

@@ -17,6 +17,7 @@ import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * What a run will train and need, said before it starts.
@@ -26,7 +27,12 @@ import java.util.Map;
  * 2 for the gradient of the input, 2 more where the weight is trained) at the speed of one product measured now.
  */
 record RunPlan(
-        Map<String, long[]> trained, long parameters, long trainedParameters, Bytes bytes, double secondsPerStep) {
+        Map<String, long[]> trained,
+        long parameters,
+        long trainedParameters,
+        String stored,
+        Bytes bytes,
+        double secondsPerStep) {
     static final String RAISE_HEAP = "raise it with -Xmx (ANNEAL_JAVA_OPTS=-Xmx2g)";
     private static final double GIB = 1L << 30;
 
@@ -75,6 +81,7 @@ record RunPlan(
                 groups,
                 config.parameterCount(),
                 trained,
+                storage(model),
                 bytes,
                 work * flags.steps.accumulation / productSpeed(flags.steps.compute.precision()));
     }
@@ -87,6 +94,14 @@ record RunPlan(
                         .mapToLong(UpdateRule.Slot::bytes)
                         .sum();
         return 2 * Float.BYTES * parameter.size() + remembered;
+    }
+
+    /** "NF4-DQ, F32": the formats that linear layers are stored in. */
+    private static String storage(CausalLm model) {
+        return model.root().find(Linear.class).values().stream()
+                .map(linear -> linear.weight().format())
+                .distinct()
+                .collect(Collectors.joining(", "));
     }
 
     private static long storedBytes(CausalLm model) {
@@ -197,9 +212,10 @@ record RunPlan(
         trained.forEach((kind, n) -> out.printf(Locale.ROOT, "  %-64s %4d x %,d%n", kind, n[0], n[1] / n[0]));
         out.printf(
                 Locale.ROOT,
-                "Peak memory about %.1f GiB (weights %.2f, trained state %.2f, activations %.2f, rest %.2f), time about %s for %d steps.%n",
+                "Peak memory about %.1f GiB (weights %.2f as %s, trained state %.2f, activations %.2f, rest %.2f), time about %s for %d steps.%n",
                 bytes.total() / GIB,
                 bytes.weights / GIB,
+                stored,
                 bytes.state / GIB,
                 bytes.activations / GIB,
                 bytes.work / GIB,

@@ -6,6 +6,7 @@ import anneal.peft.Adapters;
 import anneal.peft.Lora;
 import anneal.peft.Method;
 import anneal.peft.RankReport;
+import anneal.quant.QuantFormat;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -29,14 +30,17 @@ import picocli.CommandLine.Spec;
             "Examples:",
             "  anneal sft --model model.gguf --data train.jsonl --iters 200 --output runs/mine",
             "  anneal sft --model folder --data chats/ --epochs 2 --packing --lora-rank 32 --lora-target q_proj,v_proj --output runs/qv",
-            "  anneal sft --model folder --data chats/ --adapter adalora --lora-rank 4 --output runs/ranks"
+            "  anneal sft --model folder --data chats/ --adapter adalora --lora-rank 4 --output runs/ranks",
+            "  anneal sft --model folder --data chats/ --quantize nf4 --grad-checkpoint --optimizer adamw8bit"
+                    + " --optimizer-state /tmp --output runs/qlora"
         })
 final class SftCommand implements Callable<Integer> {
     @Option(
             names = "--model",
             required = true,
             paramLabel = "PATH",
-            description = "Hugging Face folder or .gguf file; quantised weights are trained on as they are.")
+            description =
+                    "Hugging Face folder or .gguf file; quantised weights are trained on as they are, see also --quantize.")
     Path model;
 
     @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
@@ -50,6 +54,9 @@ final class SftCommand implements Callable<Integer> {
 
     @ArgGroup(validate = false, heading = "%nAdaLoRA%n", order = 4)
     AdaLoraFlags adaLora = new AdaLoraFlags();
+
+    @ArgGroup(validate = false, heading = "%nQLoRA%n", order = 5)
+    QuantizeFlags quantize = new QuantizeFlags();
 
     @Spec
     CommandSpec spec;
@@ -97,6 +104,7 @@ final class SftCommand implements Callable<Integer> {
         }
         run.check();
         checkAdapter();
+        QuantFormat format = format();
         ModelFlags.useThreads(run.steps.threads);
         try (Pretrained lm = Pretrained.load(model)) {
             TrainingData data = TrainingData.read(
@@ -109,6 +117,9 @@ final class SftCommand implements Callable<Integer> {
                 RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
                 return training.run(lm.model().root()::parameters, data, lm::save);
+            }
+            if (format != null) {
+                QuantizeFlags.apply(format, lm, spec.commandLine().getOut());
             }
             Method method = lora.adapter == AdapterName.adalora ? adaLora() : lora();
             Adapters adapters = method.attach(lm.model().root(), run.steps.seed);
@@ -124,6 +135,15 @@ final class SftCommand implements Callable<Integer> {
             throw new IllegalArgumentException(
                     "--adapter adalora does not go with " + (lora.full ? "--full" : "--rslora"));
         }
+    }
+
+    private QuantFormat format() {
+        QuantFormat format = quantize.format();
+        if (format != null && lora.full) {
+            throw new IllegalArgumentException("--quantize " + quantize.format
+                    + " does not go with --full: quantised weights cannot be trained, an adapter on them can");
+        }
+        return format;
     }
 
     /** The adapter, and for one that chooses ranks the table of them. */

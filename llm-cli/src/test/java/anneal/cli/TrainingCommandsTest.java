@@ -11,6 +11,10 @@ import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.io.Json;
 import anneal.io.JsonObject;
+import anneal.quant.GgufBlocks;
+import anneal.quant.Nf4;
+import anneal.quant.Quantizer;
+import anneal.tensor.DType;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -18,10 +22,14 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** sft and pretrain from the command line to the files they leave. */
 class TrainingCommandsTest {
@@ -204,6 +212,97 @@ class TrainingCommandsTest {
         bad(with(args, "--output", dir.resolve("a"), "--adalora-tinit", 0.8), "tinit 0.8 and tfinal 0.5");
         bad(with(args, "--output", dir.resolve("a"), "--adalora-init-rank", 1), "target rank 2", "initial rank 1");
         bad(with(args, "--output", dir.resolve("a"), "--adapter", "adalor"), "--adapter", "adalora");
+    }
+
+    /** QLoRA: what is saved is an adapter like any other, trained on other numbers; the model on disk stays as it is. */
+    @Test
+    void theBaseCanBeQuantisedUnderTheAdapter() throws IOException {
+        Map<String, String> before = contents(model);
+        Path plain = dir.resolve("plain"), out = dir.resolve("nf4");
+        ok(with(sft(plain, 3), "--valid-split", 0).toArray());
+        List<Object> flags = List.of(
+                "--quantize",
+                "nf4",
+                "--grad-checkpoint",
+                "--optimizer",
+                "adamw8bit",
+                "--optimizer-state",
+                dir.resolve("pages"),
+                "--valid-split",
+                0);
+        Cli run = ok(with(sft(out, 3), flags.toArray()).toArray());
+        assertThat(run.out())
+                .containsPattern("Base: 14 linear layers held in NF4-DQ, 0\\.0 MB instead of 0\\.1")
+                .contains("left as they are: embeddings, lm_head")
+                .containsPattern("weights 0\\.00 as NF4-DQ, F32, trained state");
+        assertThat(contents(out).keySet()).containsAll(contents(plain).keySet());
+        assertThat(Json.read(out.resolve("adapter_config.json")).map())
+                .isEqualTo(Json.read(plain.resolve("adapter_config.json")).map());
+        assertThat(bytes(out.resolve("adapter_model.safetensors")))
+                .isNotEqualTo(bytes(plain.resolve("adapter_model.safetensors")));
+        ok("generate", "--model", model, "--adapter", out, "--prompt", "What", "--max-tokens", 2);
+        ok("merge", "--model", model, "--adapter", out, "--output", dir.resolve("merged"));
+        assertThat(contents(model)).isEqualTo(before);
+        Path again = dir.resolve("again");
+        ok("sft", "--config", out.resolve("config.yaml"), "--output", again);
+        assertThat(bytes(again.resolve("adapter_model.safetensors")))
+                .isEqualTo(bytes(out.resolve("adapter_model.safetensors")));
+        bad(with(with(sft(out, 4), flags.toArray()), "--quantize", "fp4", "--resume"), "quantize was nf4, is now fp4");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"fp4", "int8", "Q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "int4-g16", "nf4-b128"})
+    void everyFormatCarriesAnAdapter(String format) {
+        Cli run = ok(with(sft(dir.resolve("run"), 2), "--quantize", format).toArray());
+        String name = format.toUpperCase(Locale.ROOT) + (format.matches("[nf].*") ? "-DQ" : "");
+        assertThat(run.out()).contains("held in " + name + ",", "as " + name + ", F32");
+    }
+
+    @Test
+    void blockSizeAndScalesOfTheFormatAreThoseAskedFor() {
+        Cli run = ok(with(sft(dir.resolve("run"), 2), "--quantize", "nf4", "--quantize-block", 32, "--no-double-quant")
+                .toArray());
+        assertThat(run.out()).contains("held in NF4-B32,");
+    }
+
+    @Test
+    void flagsOfQuantisationThatDoNotFit() {
+        List<Object> run = sft(dir.resolve("no"), 2);
+        bad(with(run, "--quantize", "nf4", "--full"), "--quantize nf4", "--full", "an adapter on them can");
+        bad(with(run, "--quantize", "nf5"), "\"nf5\" is no format", "the nearest is nf4");
+        bad(with(run, "--quantize", "q4_k_m"), "\"q4_k_m\" is no format", "the nearest is q4_k");
+        bad(with(run, "--quantize", "nf4", "--quantize-block", 100), "power of two from 32 to 4096, not 100");
+        bad(with(run, "--quantize", "q4_0", "--quantize-block", 64), "--quantize-block 64 is for nf4 and fp4");
+        bad(with(run, "--quantize", "int8", "--no-double-quant"), "--no-double-quant is for nf4 and fp4, not for int8");
+        bad(with(run, "--quantize", "nf4-dq", "--no-double-quant"), "--no-double-quant", "nf4-dq");
+        bad(with(run, "--quantize", "nf4-b64", "--quantize-block", 64), "nf4-b64 names a block size already");
+        bad(with(run, "--quantize-block", 64), "--quantize-block needs --quantize");
+        bad(with(run, "--no-double-quant"), "--no-double-quant needs --quantize");
+        bad(with(run, "--quantize", "q4_k"), "14 layers cannot be", "rows of 32 numbers", "blocks of 256", "Q4_K");
+        bad(with(run, "--quantize", "int4-g48"), "rows of 32 numbers are no whole groups of 48");
+        assertThat(dir.resolve("no")).doesNotExist();
+    }
+
+    @Test
+    void aBaseIsNotQuantisedTwice() throws IOException {
+        Path folder = Files.createDirectory(dir.resolve("nf4")), file = dir.resolve("small.gguf");
+        try (Pretrained lm = Pretrained.load(model)) {
+            Quantizer.format(new Nf4(64)).except("lm_head").apply(lm.model());
+            lm.save(folder);
+        }
+        try (Pretrained lm = Pretrained.load(model)) {
+            Quantizer.format(GgufBlocks.Q4_0).except("lm_head").apply(lm.model());
+            lm.saveGguf(file, DType.F32);
+        }
+        Object[] flags = {"--quantize", "nf4"};
+        bad(
+                with(Cli.sft(folder, data, dir.resolve("no"), 2), flags),
+                "model.layers.0.self_attn.q_proj is quantised already, as NF4");
+        bad(
+                with(Cli.sft(file, data, dir.resolve("no"), 2), flags),
+                "model.layers.0.self_attn.q_proj is quantised already, as Q4_0");
+        assertThat(ok(Cli.sft(folder, data, dir.resolve("yes"), 2).toArray()).out())
+                .contains("as NF4, F32, trained");
     }
 
     @Test

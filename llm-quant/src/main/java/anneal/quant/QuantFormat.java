@@ -1,13 +1,34 @@
 package anneal.quant;
 
+import anneal.io.Json;
 import anneal.kernels.Matrix;
 import java.lang.foreign.Arena;
+import java.util.List;
 import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** A way to store a matrix in fewer bits. Each rounds to nearest; what shares a scale, and how it is packed, is the format's. */
 public sealed interface QuantFormat permits Nf4, Fp4, Int8, GgufBlocks, GroupInt {
+    /** What {@link #of} knows, one of each kind. */
+    List<String> NAMES = List.of(
+            "nf4",
+            "nf4-dq",
+            "fp4",
+            "fp4-dq",
+            "int8",
+            "q4_0",
+            "q4_1",
+            "q5_0",
+            "q5_1",
+            "q8_0",
+            "q4_k",
+            "q5_k",
+            "q6_k",
+            "int4-g128",
+            "int4-g128-asym",
+            "int4-row");
+
     /** "NF4", "Q4_K", "INT4-G128": how the format is called in reports and by {@link #of}. */
     String name();
 
@@ -50,6 +71,9 @@ public sealed interface QuantFormat permits Nf4, Fp4, Int8, GgufBlocks, GroupInt
         return GgufBlocks.of(lower)
                 .orElseThrow(() -> new IllegalArgumentException("\"" + name
                         + "\" is no format; there are nf4, fp4 (also nf4-b128, nf4-dq), int8, q4_0, q4_1, q5_0, q5_1, q8_0,"
-                        + " q4_k, q5_k, q6_k, int4-g128, int4-g128-asym"));
+                        + " q4_k, q5_k, q6_k, int4-g128, int4-g128-asym"
+                        + Json.nearest(lower, NAMES)
+                                .map(near -> "; the nearest is " + near)
+                                .orElseThrow()));
     }
 }

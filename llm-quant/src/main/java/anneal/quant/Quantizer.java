@@ -5,6 +5,7 @@ import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
 import anneal.nn.Adapter;
 import anneal.nn.Embedding;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Weight;
@@ -48,14 +49,20 @@ public record Quantizer(QuantFormat format, List<String> except) {
         return new Quantizer(format, all);
     }
 
+    /** See {@link #apply(Module, LayerWatch)}. */
+    public QuantReport apply(Module root) {
+        return apply(root, LayerWatch.NONE);
+    }
+
     /**
      * Exchanges the weights of a model. If a layer cannot be quantised none is.
      *
+     * @param watch told after each layer
      * @return the error and the bytes of each layer
      * @throws IllegalArgumentException naming every layer that is quantised already, has an adapter, a number that is not finite or
      *     rows that the format does not divide; or a name to be left alone that no layer has
      */
-    public QuantReport apply(Module root) {
+    public QuantReport apply(Module root, LayerWatch watch) {
         Map<String, Linear> all = root.find(Linear.class), chosen = new LinkedHashMap<>();
         requireNamesFit(all.keySet());
         Set<Weight> embeddings = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -82,6 +89,7 @@ public record Quantizer(QuantFormat format, List<String> except) {
             } catch (IllegalArgumentException e) {
                 wrong.add(path + ": " + e.getMessage());
             }
+            watch.layer(path, layers.size() + wrong.size(), chosen.size());
         });
         require(wrong);
         made.forEach((path, weight) -> chosen.get(path).weight(weight));
