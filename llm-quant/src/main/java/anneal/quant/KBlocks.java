@@ -1,8 +1,8 @@
 package anneal.quant;
 
+import static anneal.kernels.PlainBlock.half;
 import static anneal.quant.PlainBlocks.BYTE;
 import static anneal.quant.PlainBlocks.SHORT;
-import static anneal.quant.PlainBlocks.half;
 
 import anneal.kernels.BlockFormat;
 import java.lang.foreign.MemorySegment;

@@ -1,6 +1,7 @@
 package anneal.quant;
 
 import anneal.kernels.BlockFormat;
+import anneal.kernels.PlainBlock;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -11,58 +12,52 @@ import java.nio.ByteOrder;
  */
 final class PlainBlocks {
     static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
-    private static final int SIZE = 32;
+    private static final int SIZE = PlainBlock.SIZE;
 
     private PlainBlocks() {}
 
     /** Writes the block of the 32 floats from {@code at}. */
     static void write(BlockFormat format, float[] x, int at, MemorySegment to, long byteAt) {
         switch (format) {
-            case Q4_0 -> symmetric(4, x, at, to, byteAt);
-            case Q5_0 -> symmetric(5, x, at, to, byteAt);
-            case Q4_1 -> withMinimum(4, x, at, to, byteAt);
-            case Q5_1 -> withMinimum(5, x, at, to, byteAt);
+            case Q4_0, Q5_0 -> symmetric(format, x, at, to, byteAt);
+            case Q4_1, Q5_1 -> withMinimum(format, x, at, to, byteAt);
             case Q8_0 -> bytes(x, at, to, byteAt);
             default -> throw new AssertionError(format + " is no plain format");
         }
     }
 
     /** d maps the number of the largest absolute value to the lowest code: d = x / -2^(bits-1), code = x / d + 2^(bits-1). */
-    private static void symmetric(int bits, float[] x, int at, MemorySegment to, long byteAt) {
+    private static void symmetric(BlockFormat format, float[] x, int at, MemorySegment to, long byteAt) {
         float largest = 0;
         for (int i = 0; i < SIZE; i++) {
             if (Math.abs(x[at + i]) > Math.abs(largest)) {
                 largest = x[at + i];
             }
         }
-        int half = 1 << bits - 1;
+        int half = 1 << PlainBlock.bits(format) - 1;
         float d = largest / -half, inverse = d == 0 ? 0 : 1 / d;
         int[] codes = new int[SIZE];
         for (int i = 0; i < SIZE; i++) {
             codes[i] = Math.min(2 * half - 1, (int) (x[at + i] * inverse + (half + 0.5f)));
         }
-        to.set(SHORT, byteAt, half(d));
-        codes(bits, codes, to, byteAt + 2);
+        PlainBlock.put(format, d, 0, codes, to, byteAt);
     }
 
     /** d = (max - min) / (2^bits - 1), code = (x - min) / d. */
-    private static void withMinimum(int bits, float[] x, int at, MemorySegment to, long byteAt) {
+    private static void withMinimum(BlockFormat format, float[] x, int at, MemorySegment to, long byteAt) {
         float min = x[at], max = x[at];
         for (int i = 1; i < SIZE; i++) {
             min = Math.min(min, x[at + i]);
             max = Math.max(max, x[at + i]);
         }
-        int most = (1 << bits) - 1;
+        int most = (1 << PlainBlock.bits(format)) - 1;
         float d = (max - min) / most, inverse = d == 0 ? 0 : 1 / d;
         int[] codes = new int[SIZE];
         for (int i = 0; i < SIZE; i++) {
             codes[i] = Math.min(most, (int) ((x[at + i] - min) * inverse + 0.5f));
         }
-        to.set(SHORT, byteAt, half(d));
-        to.set(SHORT, byteAt + 2, half(min));
-        codes(bits, codes, to, byteAt + 4);
+        PlainBlock.put(format, d, min, codes, to, byteAt);
     }
 
     /** d = max |x| / 127; halves are rounded away from zero. */
@@ -72,37 +67,12 @@ final class PlainBlocks {
             max = Math.max(max, Math.abs(x[at + i]));
         }
         float d = max / 127, inverse = d == 0 ? 0 : 1 / d;
-        to.set(SHORT, byteAt, half(d));
+        to.set(SHORT, byteAt, PlainBlock.half(d));
         for (int i = 0; i < SIZE; i++) {
             float q = x[at + i] * inverse, size = Math.abs(q);
             int code = (int) size;
             code += size - code >= 0.5f ? 1 : 0; // adding 0.5 first would round once more
             to.set(BYTE, byteAt + 2 + i, (byte) (q < 0 ? -code : code));
         }
-    }
-
-    /** Numbers i and i + 16 share a byte; fifth bits come first, together. */
-    private static void codes(int bits, int[] codes, MemorySegment to, long byteAt) {
-        long at = byteAt;
-        if (bits == 5) {
-            int fifths = 0;
-            for (int i = 0; i < SIZE; i++) {
-                fifths |= codes[i] >> 4 << i;
-            }
-            to.set(INT, at, fifths);
-            at += 4;
-        }
-        for (int i = 0; i < SIZE / 2; i++) {
-            to.set(BYTE, at + i, (byte) (codes[i] & 15 | (codes[i + SIZE / 2] & 15) << 4));
-        }
-    }
-
-    /** A scale in 16 bits, which must not become infinite. */
-    static short half(float x) {
-        short half = Float.floatToFloat16(x);
-        if ((half & 0x7FFF) == 0x7C00) {
-            throw new IllegalArgumentException("quantize: a scale of " + x + " is beyond the 16 bits of GGUF's blocks");
-        }
-        return half;
     }
 }

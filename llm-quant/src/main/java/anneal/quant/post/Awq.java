@@ -2,6 +2,7 @@ package anneal.quant.post;
 
 import anneal.kernels.Matrix;
 import anneal.nn.Attention;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
@@ -76,12 +77,14 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
     }
 
     @Override
-    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
         Folds folds = new Folds(layers, seen);
+        List<Junction> junctions = folds.of(Junction.find(root, inner));
+        folds.watched(watch, junctions.size());
         Map<String, String> notes = new HashMap<>();
-        for (Junction j : folds.of(Junction.find(root, inner))) {
+        for (Junction j : junctions) {
             try (var _ = Memory.scope()) {
                 Search found = search(j, seen.of(j.name()));
                 folds.fold(j, found.scales);

@@ -3,6 +3,7 @@ package anneal.quant.post;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import anneal.kernels.Matrix;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
 import anneal.quant.calibrate.Calibration;
@@ -23,11 +24,25 @@ final class Folds {
     private final Calibration seen;
     private final Map<String, Long> bytes = new LinkedHashMap<>();
     private final Map<String, float[]> scales = new HashMap<>();
+    private LayerWatch watch = LayerWatch.NONE;
+    private int steps;
+    private int done;
 
     Folds(Map<String, Linear> layers, Calibration seen) {
         this.layers = layers;
         this.seen = seen;
         layers.forEach((path, l) -> bytes.put(path, l.weight().matrix().bytes()));
+    }
+
+    /** From now on {@code watch} is told of each step; so many come before the layers are quantised. */
+    void watched(LayerWatch told, int before) {
+        watch = told;
+        steps = before + layers.size();
+    }
+
+    /** A step that takes time is done. */
+    void step(String path) {
+        watch.layer(path, ++done, steps);
     }
 
     /** Those junctions whose readers are all among the layers: a reader that stays in floats needs no smoothing. */
@@ -45,6 +60,7 @@ final class Folds {
     void fold(Junction j, float[] s) {
         j.fold(s);
         j.readers().keySet().forEach(path -> scales.put(path, j.columns(s)));
+        step(j.name());
     }
 
     /** max |x_j| of what a layer reads now. */
@@ -81,6 +97,7 @@ final class Folds {
                         new LayerReport.Measured(before, x, after),
                         notes.getOrDefault(path, "")));
                 linear.weight(after);
+                step(path);
             }
         });
         return new PostReport(name, reports);

@@ -2,6 +2,7 @@ package anneal.quant.post;
 
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
@@ -65,7 +66,7 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
     }
 
     @Override
-    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         List<LayerReport> reports = new ArrayList<>();
         for (Set<String> group : groups(layers.keySet())) {
@@ -79,6 +80,7 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
                     Tensor x = inputs.samples();
                     reports.add(LayerReport.of(path, before.bytes(), new LayerReport.Measured(before, x, after), ""));
                     linear.weight(after);
+                    watch.layer(path, reports.size(), layers.size());
                 }
             }
         }

@@ -1,5 +1,10 @@
 package anneal.quant.post;
 
+import anneal.kernels.BlockFormat;
+import anneal.kernels.PlainBlock;
+import java.util.Arrays;
+import java.util.Optional;
+
 /**
  * A uniform grid of 2^bits values, and which numbers share one.
  *
@@ -34,6 +39,27 @@ public record Grid(int bits, int group, boolean symmetric) {
             throw new IllegalArgumentException(
                     "Grid: group " + group + " must be a number of columns, PER_ROW or PER_TENSOR");
         }
+    }
+
+    /**
+     * The grid whose codes are those of a GGUF format: groups of 32, symmetric in Q4_0, Q5_0 and Q8_0.
+     *
+     * @throws IllegalArgumentException for the K formats, whose scales are codes themselves
+     */
+    public static Grid of(BlockFormat format) {
+        if (PlainBlock.bits(format) == 0) {
+            throw new IllegalArgumentException(
+                    "Grid: " + format
+                            + " has scales that are codes themselves, no uniform grid; Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 have one");
+        }
+        return new Grid(PlainBlock.bits(format), PlainBlock.SIZE, PlainBlock.symmetric(format));
+    }
+
+    /** The GGUF format whose blocks can hold the codes of this grid; empty if there is none. */
+    public Optional<BlockFormat> blocks() {
+        return Arrays.stream(BlockFormat.values())
+                .filter(f -> PlainBlock.bits(f) != 0 && of(f).equals(this))
+                .findFirst();
     }
 
     /** One scale a row, asymmetric, until told otherwise: {@code Grid.bits(4).groups(64)}. */

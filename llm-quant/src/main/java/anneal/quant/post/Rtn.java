@@ -1,6 +1,7 @@
 package anneal.quant.post;
 
 import anneal.kernels.Matrix;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
@@ -17,7 +18,7 @@ import java.util.function.Predicate;
  */
 public record Rtn(Grid grid) implements PostTraining {
     @Override
-    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
         List<LayerReport> reports = new ArrayList<>();
@@ -28,6 +29,7 @@ public record Rtn(Grid grid) implements PostTraining {
                 Tensor x = seen.of(path).samples();
                 reports.add(LayerReport.of(path, before.bytes(), new LayerReport.Measured(before, x, after), ""));
                 linear.weight(after);
+                watch.layer(path, reports.size(), layers.size());
             }
         });
         return new PostReport("rtn " + grid, reports);

@@ -1,6 +1,7 @@
 package anneal.quant.post;
 
 import anneal.kernels.Matrix;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
@@ -122,9 +123,10 @@ public record SmoothQuant(
     // ---------------------------------------------------------------- the method
 
     @Override
-    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
+        folds.watched(watch, folds.of(Junction.find(root, inner)).size());
         Map<String, String> notes = smooth(root, folds);
         return folds.quantise("smoothquant " + level() + " W8A8", notes, (linear, x) -> {
             UniformMatrix w =

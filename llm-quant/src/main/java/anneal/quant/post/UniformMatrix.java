@@ -4,8 +4,14 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import anneal.kernels.Matrix;
+import anneal.kernels.Parallel;
+import anneal.kernels.PlainBlock;
+import anneal.nn.Stored;
+import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.Optional;
 
 /**
  * A matrix on a {@link Grid}: codes packed without gaps, a float scale a group, a byte for its zero if the grid is asymmetric.
@@ -125,6 +131,28 @@ public final class UniformMatrix implements Matrix {
             }
         }
         return to;
+    }
+
+    /**
+     * The same codes as blocks of a GGUF format, if the grid is one's; scales are rounded to 16 bits: numbers differ by 2^-11 of
+     * themselves at most, with a minimum 2^-11 of the group's range.
+     *
+     * @throws IllegalArgumentException if a scale is beyond 16 bits
+     */
+    public Optional<Stored> blocks() {
+        return grid.blocks().map(format -> {
+            MemorySegment to = Arena.ofAuto().allocate((long) rows * groups() * format.bytes(), 64);
+            Parallel.run(rows, row -> {
+                int[] all = codes(row);
+                for (int g = 0; g < groups(); g++) {
+                    Grid.Step s = step(row, g);
+                    int[] block = Arrays.copyOfRange(all, g * groupSize, (g + 1) * groupSize);
+                    long at = stepOf(row, g) * format.bytes();
+                    PlainBlock.put(format, s.scale(), -s.scale() * s.zero(), block, to, at);
+                }
+            });
+            return new Stored(DType.valueOf(format.name()), to, rows, cols);
+        });
     }
 
     @Override

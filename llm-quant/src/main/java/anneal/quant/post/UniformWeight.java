@@ -1,5 +1,6 @@
 package anneal.quant.post;
 
+import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
@@ -30,6 +31,12 @@ public record UniformWeight(UniformMatrix matrix) implements Weight {
     @Override
     public Optional<Tensor> parameter() {
         return Optional.empty();
+    }
+
+    /** Blocks of GGUF if the grid is that of a format: {@link Grid#of}. */
+    @Override
+    public Optional<Stored> blocks() {
+        return matrix.blocks();
     }
 
     @Override

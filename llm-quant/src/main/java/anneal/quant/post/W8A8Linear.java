@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
+import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
 import anneal.tensor.ShapeException;
@@ -198,6 +199,12 @@ public final class W8A8Linear implements Weight {
     }
 
     /** "W8A8", "W4A8 g64": bits of weights and activations, and the columns that share a scale. */
+    /** The codes as GGUF blocks if the grid is that of a format; that inputs are rounded too is no part of a file. */
+    @Override
+    public Optional<Stored> blocks() {
+        return matrix.blocks();
+    }
+
     @Override
     public String format() {
         int group = matrix.grid().group();

@@ -3,6 +3,7 @@ package anneal.quant.post;
 import anneal.kernels.Matrix;
 import anneal.nn.DenseWeight;
 import anneal.nn.FeedForward;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Weight;
@@ -54,7 +55,7 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
     }
 
     @Override
-    public PostReport apply(Module root, Predicate<String> which, Runnable forward) {
+    public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         Map<String, FeedForward> feedForwards = root.find(FeedForward.class);
         Map<String, Grid> grids = new LinkedHashMap<>();
@@ -66,8 +67,9 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
         });
         Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
         Run run = new Run(layers, grids, forward);
+        folds.watched(watch, distillation == null ? 0 : layers.size());
         if (distillation != null) {
-            run.distil(root);
+            run.distil(root, folds);
         }
         return folds.quantise(
                 "zeroquant W" + bits + (feedForwardBits == bits ? "" : "/" + feedForwardBits) + "A8"
@@ -90,7 +92,7 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
             this.forward = forward;
         }
 
-        void distil(Module root) {
+        void distil(Module root, Folds folds) {
             List<Module> blocks = LayerDistillation.blocks(root);
             if (blocks.isEmpty()) {
                 throw new IllegalArgumentException("zeroquant: the model has no blocks of sub-layers to distil");
@@ -98,14 +100,14 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
             List<Tensor> frozen = List.copyOf(root.trainable().values());
             frozen.forEach(p -> p.trainable(false));
             try {
-                blocks.reversed().forEach(this::train);
+                blocks.reversed().forEach(block -> train(block, folds));
             } finally {
                 frozen.forEach(p -> p.trainable(true));
             }
         }
 
         /** Trains the chosen layers of a block; it has its own weights again afterwards, for the report and for the blocks before. */
-        private void train(Module block) {
+        private void train(Module block, Folds folds) {
             Map<String, Linear> own = new LinkedHashMap<>(layers);
             own.keySet().removeIf(path -> !path.startsWith(block.path() + "."));
             if (own.isEmpty()) {
@@ -125,6 +127,7 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
                 List<Tensor> weights = own.keySet().stream().map(trained::get).toList();
                 LayerDistillation.Outcome o = distillation.train(block, weights, teacher, forward);
                 weights.forEach(w -> w.trainable(false));
+                own.keySet().forEach(folds::step);
                 own.keySet()
                         .forEach(path ->
                                 notes.put(path, String.format(Locale.ROOT, "lkd %.3e -> %.3e", o.first(), o.last())));

@@ -4,9 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.kernels.BlockFormat;
+import anneal.kernels.BlockMatrix;
 import anneal.kernels.F32Matrix;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
+import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
@@ -74,6 +77,39 @@ class StorageTest {
                 }
             }
         }
+    }
+
+    /** A file of GGUF blocks holds the codes of the grid; only scales lose what 16 bits cannot tell. */
+    @Test
+    void theCodesOfAFormatsGridAreItsBlocks() {
+        Tensor w = random(5, 3, 96);
+        for (BlockFormat format : BlockFormat.values()) {
+            if (format.name().endsWith("K")) {
+                assertThatThrownBy(() -> Grid.of(format)).hasMessageContaining(format + " has scales that are codes");
+                continue;
+            }
+            Grid grid = Grid.of(format);
+            assertThat(grid.blocks()).contains(format);
+            UniformMatrix q = Rounding.nearest(matrix(w), grid);
+            Stored stored = new UniformWeight(q).blocks().orElseThrow();
+            assertThat(stored.dtype().name()).isEqualTo(format.name());
+            float[] codes = Planted.floats(q), file = Planted.floats(new BlockMatrix(stored.data(), 3, 96, format));
+            for (int i = 0; i < codes.length; i++) {
+                float scale = q.step(i / 96, i % 96 / 32).scale(), range = scale * ((1 << grid.bits()) - 1);
+                assertThat(file[i]).as("%s", format).isCloseTo(codes[i], within(range / (1 << 11)));
+            }
+            UniformMatrix again = Rounding.nearest(new BlockMatrix(stored.data(), 3, 96, format), grid);
+            if (grid.symmetric()) {
+                assertThat(again.codes(2)).as("%s", format).isEqualTo(q.codes(2));
+            }
+        }
+        assertThat(new UniformWeight(Rounding.nearest(matrix(w), Grid.bits(4))).blocks())
+                .isEmpty();
+        assertThat(W8A8Linear.of(matrix(w), ActivationScale.PER_TOKEN).blocks()).isEmpty();
+        Tensor large = random(6, 1, 32);
+        large.buf().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, 3, 1e7f);
+        assertThatThrownBy(() -> new UniformWeight(Rounding.nearest(matrix(large), Grid.of(BlockFormat.Q4_0))).blocks())
+                .hasMessageContaining("beyond the 16 bits of GGUF's blocks");
     }
 
     @Test
