@@ -2,8 +2,6 @@ package anneal.cli;
 
 import anneal.Perplexity;
 import anneal.Pretrained;
-import anneal.data.Jsonl;
-import anneal.data.Sample;
 import anneal.tensor.Tape;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -72,20 +70,13 @@ final class EvalCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         RunFlags.require("--max-tokens", maxTokens, 0);
-        StringBuilder text = new StringBuilder();
-        for (Sample sample : Jsonl.read(data)) {
-            if (!(sample instanceof Sample.Text t)) {
-                throw new IllegalArgumentException(
-                        sample.name() + ": eval needs plain text (.txt, or records with the key text)");
-            }
-            text.append(t.text());
-        }
+        String text = CalibrationText.text(data, "eval");
         if (!against.isEmpty()) {
-            table(text.toString());
+            table(text);
             return 0;
         }
         try (Pretrained lm = model.load()) {
-            Score score = score(lm, text.toString());
+            Score score = score(lm, text);
             out(
                     "perplexity %.4f  (nll %.4f per token, %d tokens predicted, %.0f tokens/s)%n",
                     score.perplexity.value(),

@@ -20,7 +20,7 @@ import picocli.CommandLine.ParseResult.GroupMatch;
  */
 @Command(
         name = "anneal",
-        description = "Pretrain, fine-tune, merge, evaluate and talk to language models on this machine.",
+        description = "Pretrain, fine-tune, merge, quantise, evaluate and talk to language models on this machine.",
         mixinStandardHelpOptions = true,
         version = "anneal 0.1.0-SNAPSHOT",
         synopsisSubcommandLabel = "COMMAND",
@@ -31,6 +31,7 @@ import picocli.CommandLine.ParseResult.GroupMatch;
             GenerateCommand.class,
             ChatCommand.class,
             MergeCommand.class,
+            QuantizeCommand.class,
             EvalCommand.class,
             InspectCommand.class,
             BenchCommand.class

@@ -23,12 +23,17 @@ final class Progress implements AutoCloseable {
     private final ProgressBar bar;
     private final long started = System.nanoTime();
     private long first = -1;
-    private long lastLine = 0;
+    private long done;
+    private long total;
+    /** As if there had been a line, so that the first one comes after {@link #SHORT}. */
+    private long lastLine = started + SHORT - SELDOM;
 
     /** A display of {@code total} steps of which {@code done} are made. */
     public Progress(PrintWriter out, String name, long total, long done) {
         this.out = out;
         this.name = name;
+        this.done = done;
+        this.total = total;
         boolean terminal = System.console() != null && System.console().isTerminal();
         bar = terminal
                 ? new ProgressBarBuilder()
@@ -67,17 +72,28 @@ final class Progress implements AutoCloseable {
         done(path, done, total);
     }
 
-    /** {@code done} of {@code total} pieces of a task are, {@code what} was the last. */
-    public void done(String what, long done, long total) {
+    /** {@code made} of {@code all} pieces of a task are done, {@code what} was the last. */
+    public void done(String what, long made, long all) {
+        done = made;
+        total = all;
+        double perPiece = (System.nanoTime() - started) * 1e-9 / Math.max(1, made);
+        show("eta " + time(perPiece * (all - made)) + "  " + what);
+    }
+
+    /** A part of the next piece is done. */
+    public void busy(String what) {
+        show(what);
+    }
+
+    private void show(String what) {
         long now = System.nanoTime();
-        String left = time((now - started) * 1e-9 / Math.max(1, done) * (total - done));
         if (bar != null) {
             bar.maxHint(total);
-            bar.setExtraMessage("eta " + left + "  " + what);
+            bar.setExtraMessage(what);
             bar.stepTo(done);
-        } else if (now - Math.max(started + SHORT - SELDOM, lastLine) > SELDOM) {
+        } else if (now - lastLine > SELDOM) {
             lastLine = now;
-            out.printf("%s %d/%d  eta %s  %s%n", name, done, total, left, what);
+            out.printf("%s %d/%d  %s%n", name, done, total, what);
             out.flush();
         }
     }

@@ -44,7 +44,10 @@ final class QuantizeFlags {
 
     /** Quantises all linear layers of the blocks in memory and says what that did. */
     static void apply(QuantFormat format, Pretrained lm, PrintWriter out) {
-        QuantReport report = quantize(format, lm.model(), out);
+        QuantReport report;
+        try (Progress progress = new Progress(out, "quantising", Progress.UNKNOWN, 0)) {
+            report = quantize(format, lm.model(), progress);
+        }
         out.printf(
                 Locale.ROOT,
                 "Base: %d linear layers held in %s, %.1f MB instead of %.1f; of a weight at most %.1f %% is lost (%s).%n",
@@ -57,9 +60,7 @@ final class QuantizeFlags {
     }
 
     /** Rounds all linear layers but the head to nearest. */
-    static QuantReport quantize(QuantFormat format, Decoder model, PrintWriter out) {
-        try (Progress progress = new Progress(out, "quantising", Progress.UNKNOWN, 0)) {
-            return Quantizer.format(format).except(model.head().path()).apply(model, progress::layer);
-        }
+    static QuantReport quantize(QuantFormat format, Decoder model, Progress progress) {
+        return Quantizer.format(format).except(model.head().path()).apply(model, progress::layer);
     }
 }

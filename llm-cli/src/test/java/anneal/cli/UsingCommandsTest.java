@@ -284,7 +284,19 @@ class UsingCommandsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"quickstart", "sft", "pretrain", "generate", "chat", "merge", "eval", "inspect", "bench"})
+    @ValueSource(
+            strings = {
+                "quickstart",
+                "sft",
+                "pretrain",
+                "generate",
+                "chat",
+                "merge",
+                "quantize",
+                "eval",
+                "inspect",
+                "bench"
+            })
     void helpShowsExamples(String command) {
         String help = ok(command, "--help").out();
         String examples = help.substring(help.indexOf("Examples:"));
