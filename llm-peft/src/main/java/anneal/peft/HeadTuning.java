@@ -10,6 +10,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * Any method in a model with a head that is new to its task: a copy of the head is trained and saved beside it, and the head that was
@@ -57,8 +58,33 @@ final class HeadTuning implements Tuning {
     }
 
     @Override
+    public Map<String, Tensor> shared() {
+        return method.shared();
+    }
+
+    @Override
     public void init(Rng rng) {
         method.init(rng);
+    }
+
+    @Override
+    public void begin(long total) {
+        method.begin(total);
+    }
+
+    @Override
+    public Optional<Tensor> penalty() {
+        return method.penalty();
+    }
+
+    @Override
+    public void updated(Step step) {
+        method.updated(step);
+    }
+
+    @Override
+    public Map<String, Tensor> state() {
+        return method.state();
     }
 
     @Override
