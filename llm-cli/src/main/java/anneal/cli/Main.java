@@ -28,6 +28,7 @@ import picocli.CommandLine.ParseResult.GroupMatch;
             QuickstartCommand.class,
             SftCommand.class,
             PretrainCommand.class,
+            ClassifyCommand.class,
             GenerateCommand.class,
             ChatCommand.class,
             MergeCommand.class,

@@ -47,7 +47,7 @@ final class RunFlags {
     }
 
     /** Picocli does not ask for a required option of a group that it does not validate. */
-    private static void given(String flag, Path value) {
+    static void given(String flag, Path value) {
         if (value == null) {
             throw new IllegalArgumentException("Missing required option: '" + flag + "'");
         }

@@ -147,7 +147,7 @@ final class SftCommand implements Callable<Integer> {
     }
 
     /** The adapter, and for one that chooses ranks the table of them. */
-    private static void save(Adapters adapters, Path folder) {
+    static void save(Adapters adapters, Path folder) {
         adapters.save(folder);
         if (adapters.method() instanceof AdaLora) {
             Path table = folder.resolve("ranks.txt");

@@ -6,6 +6,7 @@ import anneal.data.Dataset;
 import anneal.data.EncodedDataset;
 import anneal.data.Sample;
 import anneal.text.Tokenizer;
+import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -17,7 +18,7 @@ import java.util.function.Function;
  * @param valid validation batches, or null
  * @param first samples whose prompts are answered before and after
  */
-record TrainingData(Batches train, Batches valid, List<Sample> first) {
+record TrainingData(Batches train, Batches valid, List<Sample> first) implements RunData<Batch> {
     /** What becomes of samples over --max-seq-length. */
     enum Long {
         REFUSED,
@@ -29,10 +30,7 @@ record TrainingData(Batches train, Batches valid, List<Sample> first) {
     static TrainingData read(
             RunFlags flags, Function<Dataset, EncodedDataset> encode, Long tooLong, int contextLength) {
         RunFlags.Data d = flags.data;
-        if (contextLength > 0 && d.maxSeqLength > contextLength) {
-            throw new IllegalArgumentException("--max-seq-length " + d.maxSeqLength + " is over the model's limit of "
-                    + contextLength + " positions");
-        }
+        requireWithin(d, contextLength);
         Dataset source = anneal.data.Jsonl.read(d.train);
         EncodedDataset train = encode.apply(source), valid = null;
         if (d.valid != null) {
@@ -48,6 +46,14 @@ record TrainingData(Batches train, Batches valid, List<Sample> first) {
                 BeforeAfter.choose(source));
     }
 
+    /** Throws if samples could be longer than what the model can read. */
+    static void requireWithin(RunFlags.Data d, int contextLength) {
+        if (contextLength > 0 && d.maxSeqLength > contextLength) {
+            throw new IllegalArgumentException("--max-seq-length " + d.maxSeqLength + " is over the model's limit of "
+                    + contextLength + " positions");
+        }
+    }
+
     private static Batches batches(EncodedDataset data, RunFlags flags, Long tooLong) {
         int length = flags.data.maxSeqLength;
         EncodedDataset fitting = switch (tooLong) {
@@ -58,13 +64,30 @@ record TrainingData(Batches train, Batches valid, List<Sample> first) {
         return (flags.data.packing ? fitting.pack(length) : fitting.pad()).batches(flags.steps.batchSize);
     }
 
-    /** Longest row of the first epoch's first batch, as a measure of what a step costs. */
-    int rowLength() {
+    @Override
+    public int count() {
+        return train.count();
+    }
+
+    @Override
+    public int rowLength() {
         return train.apply(0).next().length();
     }
 
+    @Override
+    public void describe(PrintWriter out, Tokenizer tokenizer) {
+        out.printf(
+                "Data: %,d tokens, %,d of them trained, %,d batches an epoch%s.%n",
+                train.tokens(),
+                train.trainedTokens(),
+                train.count(),
+                valid == null ? "" : String.format("; %,d trained tokens held out", valid.trainedTokens()));
+        out.println("One sample, what is trained between ‹ and ›:");
+        out.println("  " + example(tokenizer).strip().replace("\n", "\n  "));
+    }
+
     /** The first sample with what is trained between ‹ and ›. */
-    String example(Tokenizer tokenizer) {
+    private String example(Tokenizer tokenizer) {
         Batch batch = train.apply(0).next();
         StringBuilder text = new StringBuilder();
         List<Integer> run = new ArrayList<>();

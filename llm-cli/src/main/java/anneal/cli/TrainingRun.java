@@ -6,6 +6,7 @@ import anneal.nn.Trainable;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Tape;
 import anneal.train.EvalReport;
+import anneal.train.Objective;
 import anneal.train.StepReport;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
@@ -35,8 +36,13 @@ final class TrainingRun {
         this.lm = lm;
     }
 
-    /** Trains {@code trained} and hands the folder to {@code save}. Returns the exit code. */
+    /** Trains {@code trained} on the next token and hands the folder to {@code save}. Returns the exit code. */
     int run(Trainable trained, TrainingData data, Consumer<Path> save) {
+        return run(trained, data, new NextToken(lm.model(), new NllOptions(flags.steps.labelSmoothing, 0)), save);
+    }
+
+    /** The same with any objective. */
+    <B> int run(Trainable trained, RunData<B> data, Objective<B> objective, Consumer<Path> save) {
         if (flags.output.resume) {
             RunConfig.changes(flags.output.dir, command)
                     .forEach(change -> out.println("Warning: a flag is not what it was before: " + change + "."));
@@ -46,21 +52,11 @@ final class TrainingRun {
         plan.print(out, total);
         plan.requireMemory(RunPlan.availableBytes());
         plan.requireHeap(Runtime.getRuntime().maxMemory());
-        out.printf(
-                "Data: %,d tokens, %,d of them trained, %,d batches an epoch%s.%n",
-                data.train().tokens(),
-                data.train().trainedTokens(),
-                data.train().count(),
-                data.valid() == null
-                        ? ""
-                        : String.format(
-                                "; %,d trained tokens held out", data.valid().trainedTokens()));
-        out.println("One sample, what is trained between ‹ and ›:");
-        out.println(indent(data.example(lm.tokenizer())));
+        data.describe(out, lm.tokenizer());
         try (RunFolder folder = RunFolder.open(flags.output.dir, flags.output.resume);
                 Tape.Precision precision = Tape.compute(flags.steps.compute.precision())) {
             try {
-                return run(trained, data, save, folder, total);
+                return run(trained, new Learning<>(data, objective), save, folder, total);
             } catch (RuntimeException | Error e) {
                 folder.discard(e);
                 throw e;
@@ -68,11 +64,14 @@ final class TrainingRun {
         }
     }
 
-    private int run(Trainable trained, TrainingData data, Consumer<Path> save, RunFolder folder, long total) {
-        BeforeAfter samples = new BeforeAfter(lm, data.first());
+    /** What is learnt from. */
+    private record Learning<B>(RunData<B> data, Objective<B> objective) {}
+
+    private int run(Trainable trained, Learning<?> learning, Consumer<Path> save, RunFolder folder, long total) {
+        BeforeAfter samples = new BeforeAfter(lm, learning.data.first());
         int code;
         try (Stop stop = new Stop()) {
-            code = train(trained, data, folder, total, stop) ? 0 : stop.code();
+            code = train(trained, learning, folder, total, stop) ? 0 : stop.code();
             folder.adopt(save);
             if (!plot.isEmpty()) {
                 plot.write(
@@ -90,12 +89,11 @@ final class TrainingRun {
         return code;
     }
 
-    private long totalSteps(TrainingData data) {
+    private long totalSteps(RunData<?> data) {
         RunFlags.Steps s = flags.steps;
         return s.iters != null
                 ? s.iters
-                : (long) (s.epochs == null ? 1 : s.epochs)
-                        * Math.ceilDiv(data.train().count(), s.accumulation);
+                : (long) (s.epochs == null ? 1 : s.epochs) * Math.ceilDiv(data.count(), s.accumulation);
     }
 
     private TrainConfig config(RunFolder folder, long total, boolean validate) {
@@ -115,8 +113,9 @@ final class TrainingRun {
         return (s.iters != null ? config.steps(s.iters) : config.epochs(s.epochs == null ? 1 : s.epochs)).build();
     }
 
-    private boolean train(Trainable trained, TrainingData data, RunFolder folder, long total, Stop stop) {
+    private <B> boolean train(Trainable trained, Learning<B> learning, RunFolder folder, long total, Stop stop) {
         RunFlags.Steps s = flags.steps;
+        RunData<B> data = learning.data;
         lm.model().checkpointing(s.gradCheckpoint);
         try (Trainer trainer =
                 new Trainer(trained, s.optimizer.of(s.weightDecay), config(folder, total, data.valid() != null))) {
@@ -126,9 +125,8 @@ final class TrainingRun {
             }
             stop.on(trainer);
             folder.writeConfig(command);
-            NextToken objective = new NextToken(lm.model(), new NllOptions(s.labelSmoothing, 0));
             if (data.valid() != null) {
-                EvalReport start = trainer.evaluate(data.valid().apply(0), objective);
+                EvalReport start = trainer.evaluate(data.valid().apply(0), learning.objective);
                 out.printf("Validation loss before: %.4f%n", start.loss());
                 plot.valid(start.step(), start.loss());
                 folder.log("valid", start);
@@ -136,7 +134,7 @@ final class TrainingRun {
             try (Progress progress = new Progress(out, "training", total, trainer.steps())) {
                 trainer.onStep(report -> onStep(report, progress, folder));
                 trainer.onEvaluate(report -> onEvaluate(report, progress, folder));
-                return trainer.fit(data.train(), objective, data.valid());
+                return trainer.fit(data.train(), learning.objective, data.valid());
             } catch (ArithmeticException e) {
                 throw new IllegalArgumentException(e.getMessage(), e);
             }
@@ -165,10 +163,6 @@ final class TrainingRun {
         progress.say(String.format("Validation loss at step %d: %.4f", report.step(), report.loss()));
         plot.valid(report.step(), report.loss());
         folder.log("valid", report);
-    }
-
-    private static String indent(String text) {
-        return "  " + text.strip().replace("\n", "\n  ");
     }
 
     /**

@@ -1,0 +1,31 @@
+package anneal.cli;
+
+import anneal.peft.AdaLora;
+import anneal.peft.BitFit;
+import anneal.peft.Ia3;
+import anneal.peft.LastLayers;
+import anneal.peft.LnTuning;
+import anneal.peft.LoHa;
+import anneal.peft.LoKr;
+import anneal.peft.Vera;
+
+/** {@code --adapter-method}: names as PEFT has them, with the learning rate if none is given and the rank if it has one. */
+enum MethodName {
+    lora(RunFlags.RATE, 16),
+    adalora(AdaLora.RATE, 16),
+    ia3(Ia3.LEARNING_RATE, 0),
+    loha(LoHa.LEARNING_RATE, 8),
+    lokr(LoKr.LEARNING_RATE, 8),
+    vera(Vera.LEARNING_RATE, 256),
+    ln_tuning(LnTuning.LEARNING_RATE, 0),
+    bitfit(BitFit.LEARNING_RATE, 0),
+    last_layers(LastLayers.LEARNING_RATE, 0);
+
+    final double rate;
+    final int rank;
+
+    MethodName(double rate, int rank) {
+        this.rate = rate;
+        this.rank = rank;
+    }
+}
