@@ -29,6 +29,7 @@ import picocli.CommandLine.ParseResult.GroupMatch;
             SftCommand.class,
             PretrainCommand.class,
             ClassifyCommand.class,
+            DistillCommand.class,
             GenerateCommand.class,
             ChatCommand.class,
             MergeCommand.class,

@@ -5,6 +5,7 @@ import anneal.kernels.F32Matrix;
 import anneal.kernels.Kernels;
 import anneal.kernels.Parallel;
 import anneal.model.CausalLm;
+import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
@@ -84,6 +85,18 @@ record RunPlan(
                 storage(model),
                 bytes,
                 work * flags.steps.accumulation / productSpeed(flags.steps.compute.precision()));
+    }
+
+    /**
+     * The same with a teacher: its weights, what it computes (2 operations per weight and token, where a student of which all is
+     * trained needs 6), and whole distributions at so many positions: the student's logits, their gradient, the teacher's logits.
+     */
+    RunPlan withTeacher(Decoder teacher, long tokens) {
+        long logits = 3 * Float.BYTES * tokens * teacher.vocabSize();
+        Bytes more = new Bytes(
+                bytes.weights + storedBytes(teacher), bytes.state, bytes.activations + logits, bytes.work, bytes.heap);
+        double relative = teacher.config().parameterCount() / (3.0 * parameters);
+        return new RunPlan(trained, parameters, trainedParameters, more, secondsPerStep * (1 + relative));
     }
 
     /** Bytes of a parameter, its gradient, and what the optimiser remembers in memory. */

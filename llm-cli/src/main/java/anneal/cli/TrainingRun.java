@@ -2,6 +2,7 @@ package anneal.cli;
 
 import anneal.NextToken;
 import anneal.Pretrained;
+import anneal.model.Decoder;
 import anneal.nn.Trainable;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Tape;
@@ -28,12 +29,19 @@ final class TrainingRun {
     private final RunFlags flags;
     private final Pretrained lm;
     private final LossPlot plot = new LossPlot();
+    private Decoder teacher;
 
     TrainingRun(CommandSpec command, RunFlags flags, Pretrained lm) {
         this.command = command;
         this.out = command.commandLine().getOut();
         this.flags = flags;
         this.lm = lm;
+    }
+
+    /** Says that this model is in memory too and is asked in every step. */
+    TrainingRun teacher(Decoder model) {
+        teacher = model;
+        return this;
     }
 
     /** Trains {@code trained} on the next token and hands the folder to {@code save}. Returns the exit code. */
@@ -49,6 +57,9 @@ final class TrainingRun {
         }
         long total = totalSteps(data);
         RunPlan plan = RunPlan.of(lm.model(), lm.model().config(), trained.parameters(), flags, data.rowLength());
+        if (teacher != null) {
+            plan = plan.withTeacher(teacher, (long) flags.steps.batchSize * data.rowLength());
+        }
         plan.print(out, total);
         plan.requireMemory(RunPlan.availableBytes());
         plan.requireHeap(Runtime.getRuntime().maxMemory());
