@@ -133,7 +133,7 @@ final class EvalCommand implements Callable<Integer> {
     }
 
     /** Weights on disk. */
-    private static double megabytes(Path path) {
+    static double megabytes(Path path) {
         try (Stream<Path> files = Files.walk(path)) {
             return files.filter(f -> f.toString().matches(".*[.](safetensors|gguf)"))
                             .mapToLong(f -> f.toFile().length())

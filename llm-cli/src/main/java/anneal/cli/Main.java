@@ -20,7 +20,8 @@ import picocli.CommandLine.ParseResult.GroupMatch;
  */
 @Command(
         name = "anneal",
-        description = "Pretrain, fine-tune, merge, quantise, evaluate and talk to language models on this machine.",
+        description =
+                "Pretrain, fine-tune, distil, prune, quantise, merge, evaluate and talk to language models on this machine.",
         mixinStandardHelpOptions = true,
         version = "anneal 0.1.0-SNAPSHOT",
         synopsisSubcommandLabel = "COMMAND",
@@ -34,6 +35,7 @@ import picocli.CommandLine.ParseResult.GroupMatch;
             ChatCommand.class,
             MergeCommand.class,
             QuantizeCommand.class,
+            PruneCommand.class,
             EvalCommand.class,
             InspectCommand.class,
             BenchCommand.class

@@ -1,0 +1,215 @@
+package anneal.cli;
+
+import static anneal.cli.Cli.bad;
+import static anneal.cli.Cli.ok;
+import static anneal.cli.Cli.with;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import anneal.Pretrained;
+import anneal.TinyModel;
+import anneal.io.Json;
+import anneal.nn.Linear;
+import anneal.tensor.DType;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** prune from the command line: what the written model has lost, what is said of it, what is refused. */
+class PruneCommandTest {
+    @TempDir
+    private static Path shared;
+
+    private static Path model, text;
+
+    @TempDir
+    private Path dir;
+
+    @BeforeAll
+    static void make() throws IOException {
+        model = TinyModel.write(shared.resolve("model"));
+        text = Files.writeString(shared.resolve("text.txt"), "The sky is blue. The grass is green. ".repeat(30));
+    }
+
+    private List<Object> prune(String method, String output, Object... more) {
+        return with(List.of("prune", "--model", model, "--method", method, "--output", dir.resolve(output)), more);
+    }
+
+    /** The matrices of the blocks of a saved model, by path. */
+    private static Map<String, float[][]> blocks(Path folder) {
+        Map<String, float[][]> matrices = new TreeMap<>();
+        try (Pretrained lm = Pretrained.load(folder)) {
+            lm.model().root().find(Linear.class).forEach((path, linear) -> {
+                if (path.contains(".layers.")) {
+                    float[][] rows = new float[linear.out()][linear.in()];
+                    for (int i = 0; i < rows.length; i++) {
+                        linear.weight().row(i, rows[i]);
+                    }
+                    matrices.put(path, rows);
+                }
+            });
+        }
+        return matrices;
+    }
+
+    private static int zeros(float[] row) {
+        int zeros = 0;
+        for (float w : row) {
+            zeros += w == 0 ? 1 : 0;
+        }
+        return zeros;
+    }
+
+    private static int zeros(float[][] rows) {
+        int zeros = 0;
+        for (float[] row : rows) {
+            zeros += zeros(row);
+        }
+        return zeros;
+    }
+
+    @Test
+    void magnitudeTakesTheSmallestOfEachMatrix() throws IOException {
+        Cli run = ok(prune("magnitude", "out", "--sparsity", 0.25).toArray());
+        assertThat(run.out())
+                .containsPattern("self_attn[.]q_proj +2 x 1,024: 512 set to zero \\(25[.]0 %\\)")
+                .contains("Set to zero: 4,608 of 18,432 weights in the blocks (25.0 %).")
+                .contains(onDisk("out"));
+        Map<String, float[][]> before = blocks(model), after = blocks(dir.resolve("out"));
+        after.forEach((path, rows) -> {
+            assertThat(zeros(rows)).as(path).isEqualTo(rows.length * rows[0].length / 4);
+            float largestGone = 0, smallestKept = Float.MAX_VALUE;
+            for (int i = 0; i < rows.length; i++) {
+                for (int j = 0; j < rows[i].length; j++) {
+                    float was = Math.abs(before.get(path)[i][j]);
+                    largestGone = rows[i][j] == 0 ? Math.max(largestGone, was) : largestGone;
+                    smallestKept = rows[i][j] == 0 ? smallestKept : Math.min(smallestKept, was);
+                }
+            }
+            assertThat(largestGone).as(path).isLessThan(smallestKept);
+        });
+        ok("generate", "--model", dir.resolve("out"), "--prompt", "What", "--max-tokens", 3);
+    }
+
+    @Test
+    void scopesSayAmongWhichTheSmallestAre() {
+        ok(prune("magnitude", "row", "--sparsity", 0.25, "--scope", "row").toArray());
+        blocks(dir.resolve("row"))
+                .values()
+                .forEach(m -> assertThat(List.of(m)).allMatch(row -> zeros(row) == row.length / 4));
+        ok(prune("magnitude", "global", "--sparsity", 0.25, "--scope", "global").toArray());
+        assertThat(blocks(dir.resolve("global")).values().stream()
+                        .mapToInt(PruneCommandTest::zeros)
+                        .sum())
+                .isEqualTo(4608);
+    }
+
+    @Test
+    void wandaLooksAtTheInputs() {
+        Cli run = ok(prune("wanda", "wanda", "--sparsity", 0.5, "--data", text, "--samples", 2, "--window", 32)
+                .toArray());
+        assertThat(run.out()).contains("step 1/2", "step 2/2", "Set to zero: 9,216 of 18,432");
+        ok(prune("magnitude", "row", "--sparsity", 0.5, "--scope", "row").toArray());
+        Map<String, float[][]> wanda = blocks(dir.resolve("wanda")), magnitude = blocks(dir.resolve("row"));
+        wanda.values().forEach(m -> assertThat(List.of(m)).allMatch(row -> zeros(row) == row.length / 2));
+        String down = "model.layers.0.mlp.down_proj";
+        assertThat(Arrays.deepEquals(wanda.get(down), magnitude.get(down))).isFalse();
+    }
+
+    @Test
+    void ofNeighboursSomeStay() {
+        ok(prune("nm", "plain").toArray());
+        ok(prune("nm", "one", "--pattern", "1:4", "--data", text).toArray());
+        blocks(dir.resolve("plain"))
+                .values()
+                .forEach(m -> assertThat(List.of(m)).allMatch(row -> zeros(row) == row.length / 2));
+        blocks(dir.resolve("one"))
+                .values()
+                .forEach(m -> assertThat(List.of(m)).allMatch(row -> zeros(row) == 3 * row.length / 4));
+        for (float[] row : blocks(dir.resolve("plain")).get("model.layers.1.self_attn.k_proj")) {
+            for (int i = 0; i < row.length; i += 4) {
+                assertThat(zeros(new float[] {row[i], row[i + 1], row[i + 2], row[i + 3]}))
+                        .isEqualTo(2);
+            }
+        }
+    }
+
+    @Test
+    void layersAndHeadsMakeTheModelSmaller() throws IOException {
+        Cli layers =
+                ok(prune("layers", "short", "--sparsity", 0.5, "--data", text).toArray());
+        assertThat(layers.out()).containsPattern("  layer [01]  0[.]\\d{4}").containsPattern("Parameters: .* less");
+        Cli heads =
+                ok(prune("heads", "narrow", "--sparsity", 0.5, "--data", text).toArray());
+        assertThat(layers.out()).contains(onDisk("short"));
+        assertThat(heads.out())
+                .contains(onDisk("narrow"))
+                .contains("key heads each with 2 query heads")
+                .containsPattern("  layer 0  heads [01]\\R  layer 1  heads [01]\\R");
+        assertThat(Json.read(dir.resolve("short/config.json")).map()).containsEntry("num_hidden_layers", 1);
+        assertThat(Json.read(dir.resolve("narrow/config.json")).map())
+                .containsEntry("num_attention_heads", 2)
+                .containsEntry("num_key_value_heads", 1);
+        for (String name : List.of("short", "narrow")) {
+            assertThat(size(dir.resolve(name))).isLessThan(size(model));
+            ok("generate", "--model", dir.resolve(name), "--prompt", "What", "--max-tokens", 3);
+        }
+    }
+
+    private String onDisk(String output) throws IOException {
+        return String.format(
+                Locale.ROOT,
+                "On disk: %.2f MB before, %.2f MB after.",
+                size(model) / 1e6,
+                size(dir.resolve(output)) / 1e6);
+    }
+
+    private static long size(Path folder) throws IOException {
+        return Files.size(folder.resolve("model.safetensors"));
+    }
+
+    @Test
+    void theResultHasTheTypeOfTheModelOrTheOneAskedFor() throws IOException {
+        Path half = shared.resolve("half");
+        try (Pretrained lm = Pretrained.load(model)) {
+            lm.save(half, DType.BF16);
+        }
+        ok(with(prune("magnitude", "half", "--sparsity", 0.5), "--model", half).toArray());
+        assertThat((double) size(dir.resolve("half"))).isCloseTo(size(half), within(0.01 * size(half)));
+        ok(with(prune("magnitude", "full", "--sparsity", 0.5, "--dtype", "f32"), "--model", half)
+                .toArray());
+        assertThat((double) size(dir.resolve("full"))).isCloseTo(size(model), within(0.01 * size(model)));
+    }
+
+    @Test
+    void whatDoesNotFitIsNamed() {
+        bad(prune("magnitude", "out"), "--method magnitude needs --sparsity");
+        bad(prune("magnitude", "out", "--sparsity", 1), "--sparsity 1.0 must be in (0, 1)");
+        bad(prune("magnitude", "out", "--sparsity", 0.5, "--data", text), "--data does not go with --method magnitude");
+        bad(prune("magnitude", "out", "--sparsity", 0.5, "--window", 8), "--samples and --window need --data");
+        bad(prune("magnitude", "out", "--sparsity", 0.5, "--pattern", "2:4"), "--pattern needs --method nm");
+        bad(prune("wanda", "out", "--sparsity", 0.5), "--method wanda needs --data");
+        bad(prune("nm", "out", "--sparsity", 0.5), "--sparsity does not go with --method nm");
+        bad(prune("nm", "out", "--pattern", "two"), "--pattern two must be like 2:4");
+        bad(prune("nm", "out", "--pattern", "4:2"), "4 of 2 must leave some and drop some");
+        bad(prune("nm", "out", "--pattern", "2:5"), "no whole groups of 5");
+        bad(prune("layers", "out", "--sparsity", 0.5, "--data", text, "--scope", "row"), "--scope does not go with");
+        bad(prune("layers", "out", "--sparsity", 0.1, "--data", text), "takes 0 of the model's 2 layers");
+        bad(prune("heads", "out", "--sparsity", 0.9, "--data", text), "takes 2 of the model's 2 key heads");
+        bad(prune("wanda", "out", "--sparsity", 0.5, "--data", text, "--window", 97), "over the model's limit of 96");
+        bad(prune("wanda", "out", "--sparsity", 0.5, "--data", text, "--samples", 999), "999 windows of 96 need");
+        bad(prune("wanda", "out", "--sparsity", 0.5, "--data", dir.resolve("none.txt")), "none.txt");
+        bad(prune("random", "out", "--sparsity", 0.5), "--method", "random", "wanda");
+        assertThat(dir.resolve("out")).doesNotExist();
+        bad(with(prune("magnitude", "out", "--sparsity", 0.5), "--output", shared), "output exists already");
+        assertThat(ok("prune", "--help").out()).contains("--sparsity", "Examples:", "2:4");
+    }
+}
