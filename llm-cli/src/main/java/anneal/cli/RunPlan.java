@@ -96,7 +96,7 @@ record RunPlan(
         Bytes more = new Bytes(
                 bytes.weights + storedBytes(teacher), bytes.state, bytes.activations + logits, bytes.work, bytes.heap);
         double relative = teacher.config().parameterCount() / (3.0 * parameters);
-        return new RunPlan(trained, parameters, trainedParameters, more, secondsPerStep * (1 + relative));
+        return new RunPlan(trained, parameters, trainedParameters, stored, more, secondsPerStep * (1 + relative));
     }
 
     /** Bytes of a parameter, its gradient, and what the optimiser remembers in memory. */
