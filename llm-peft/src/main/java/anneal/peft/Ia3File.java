@@ -13,7 +13,13 @@ final class Ia3File extends AdapterFile<Ia3> {
         super(
                 "IA3",
                 Ia3.class,
-                Set.of("target_modules", "exclude_modules", "feedforward_modules", "init_ia3_weights"),
+                Set.of(
+                        "target_modules",
+                        "exclude_modules",
+                        "layers_to_transform",
+                        "layers_pattern",
+                        "feedforward_modules",
+                        "init_ia3_weights"),
                 Set.of("modules_to_save"),
                 Set.of("fan_in_fan_out"));
     }
