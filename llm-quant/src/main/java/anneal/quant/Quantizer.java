@@ -31,6 +31,9 @@ import java.util.Set;
  */
 public record Quantizer(QuantFormat format, List<String> except) {
     /** What is not quantised yet. */
+    /** Layers that an error names; the rest are counted. */
+    private static final int NAMED = 3;
+
     private static final Set<String> FLOATS = Set.of("F32", "F16", "BF16", "F64");
 
     public Quantizer {
@@ -136,8 +139,11 @@ public record Quantizer(QuantFormat format, List<String> except) {
 
     private static void require(List<String> wrong) {
         if (!wrong.isEmpty()) {
+            int more = wrong.size() - NAMED;
             throw new IllegalArgumentException("quantize: " + wrong.size()
-                    + (wrong.size() == 1 ? " layer cannot be: " : " layers cannot be: ") + String.join("; ", wrong));
+                    + (wrong.size() == 1 ? " layer cannot be: " : " layers cannot be: ")
+                    + String.join("; ", wrong.subList(0, Math.min(NAMED, wrong.size())))
+                    + (more > 0 ? "; and " + more + " more" : ""));
         }
     }
 

@@ -108,7 +108,8 @@ class QuantizerTest {
         Quantizer.format(GgufBlocks.Q4_1).except("lm_head").apply(model);
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).except("lm_head").apply(model))
                 .hasMessageStartingWith(
-                        "quantize: 14 layers cannot be: model.layers.0.self_attn.q_proj is quantised already, as Q4_1; ");
+                        "quantize: 14 layers cannot be: model.layers.0.self_attn.q_proj is quantised already, as Q4_1; ")
+                .hasMessageEndingWith("; and 11 more");
         Decoder other = model();
         other.head().adapter((x, base) -> base.plain(x));
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).apply(other))
