@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Linear;
+import anneal.tensor.Linalg;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
 import anneal.tensor.SvdOps;
@@ -78,7 +79,7 @@ final class AdaLoraLayer implements LayerAdapter {
     @Override
     public void mergeInto(Tensor w, Tensor bias) {
         if (rank() > 0) {
-            Ops.addMatmulTInPlace(w, b, LinearTuning.transposed(SvdOps.scaleRows(a, e)), scaling);
+            Ops.addMatmulTInPlace(w, b, Linalg.transposed(SvdOps.scaleRows(a, e)), scaling);
         }
     }
 }

@@ -3,6 +3,7 @@ package anneal.peft;
 import anneal.nn.Linear;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
+import anneal.tensor.Linalg;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
@@ -59,7 +60,7 @@ final class CopyLayer implements LayerAdapter {
     public void mergeInto(Tensor w, Tensor baseBias) {
         if (whole) {
             Tensor mine = weight.parameter().orElseThrow();
-            w.set(weight instanceof TransposedWeight ? LinearTuning.transposed(mine) : mine);
+            w.set(weight instanceof TransposedWeight ? Linalg.transposed(mine) : mine);
         }
         if (bias != null) {
             baseBias.set(bias);

@@ -2,6 +2,7 @@ package anneal.peft;
 
 import anneal.nn.Linear;
 import anneal.tensor.AdapterOps;
+import anneal.tensor.Linalg;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
 import java.util.Map;
@@ -45,7 +46,7 @@ final class Ia3Layer implements LayerAdapter {
             w.set(AdapterOps.scaleColumns(w, l));
             return;
         }
-        w.set(LinearTuning.transposed(AdapterOps.scaleColumns(LinearTuning.transposed(w), l)));
+        w.set(Linalg.transposed(AdapterOps.scaleColumns(Linalg.transposed(w), l)));
         if (bias != null) {
             bias.set(AdapterOps.scaleColumns(bias, l));
         }

@@ -3,6 +3,7 @@ package anneal.peft;
 import anneal.nn.Linear;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
+import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Shape;
@@ -133,7 +134,7 @@ abstract class LinearTuning implements Tuning {
 
     /** A matrix in the order of a storage from [out, in], or back. */
     static Tensor upright(Weight storage, Tensor w) {
-        return storage instanceof TransposedWeight ? transposed(w) : w;
+        return storage instanceof TransposedWeight ? Linalg.transposed(w) : w;
     }
 
     @Override
@@ -223,27 +224,13 @@ abstract class LinearTuning implements Tuning {
         Tensor w = dense.parameter().orElseThrow();
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
-            if (dense instanceof TransposedWeight) { // stored [in, out]
-                Tensor turned = transposed(w);
-                p.adapter.mergeInto(turned, p.linear.bias());
-                w.set(transposed(turned).toArray());
-            } else {
-                p.adapter.mergeInto(w, p.linear.bias());
+            Tensor upright = upright(dense, w);
+            p.adapter.mergeInto(upright, p.linear.bias());
+            if (upright != w) {
+                w.set(upright(dense, upright).toArray());
             }
         }
         return dense;
-    }
-
-    /** x [n, m] -> [m, n]. */
-    static Tensor transposed(Tensor x) {
-        int rows = x.dim(0), columns = x.dim(1);
-        float[] from = x.toArray(), to = new float[from.length];
-        for (int i = 0; i < rows; i++) {
-            for (int j = 0; j < columns; j++) {
-                to[j * rows + i] = from[i * columns + j];
-            }
-        }
-        return Tensor.of(to, columns, rows);
     }
 
     /** Memory for something trained, freed when nothing refers to it: a handle on adapters needs no close. */

@@ -2,6 +2,7 @@ package anneal.peft;
 
 import anneal.nn.Linear;
 import anneal.nn.Weight;
+import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Tape;
@@ -36,7 +37,7 @@ final class LoraData {
             try (var _ = Memory.scope();
                     var _ = Tape.pause()) {
                 Tensor rows = x.detach().view(x.rowCount(), x.rowSize());
-                Tensor turned = LinearTuning.transposed(rows);
+                Tensor turned = Linalg.transposed(rows);
                 products.set(Ops.add(products, Ops.matmul(turned, rows)));
                 for (long i = 0; i < rows.size(); i++) {
                     sums[(int) (i % sums.length)] += rows.get(i);

@@ -3,6 +3,7 @@ package anneal.peft;
 import anneal.nn.Embedding;
 import anneal.nn.Weight;
 import anneal.tensor.ColumnOps;
+import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
@@ -77,7 +78,7 @@ final class LoraEmbedding implements Embedding.Plug {
         Weight merged = table.dense(Arena.ofAuto());
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
-            Ops.addMatmulTInPlace(merged.parameter().orElseThrow(), LinearTuning.transposed(a), b, scaling);
+            Ops.addMatmulTInPlace(merged.parameter().orElseThrow(), Linalg.transposed(a), b, scaling);
         }
         plug(false);
         embedding.weight(merged);

@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
 import anneal.tensor.ColumnOps;
+import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
@@ -169,7 +170,7 @@ final class LoraLayer implements LayerAdapter {
 
     @Override
     public void mergeInto(Tensor w, Tensor bias) {
-        Ops.addMatmulTInPlace(w, b, LinearTuning.transposed(a), scaling); // [out, in] += B A
+        Ops.addMatmulTInPlace(w, b, Linalg.transposed(a), scaling); // [out, in] += B A
         if (magnitude == null) {
             return;
         }

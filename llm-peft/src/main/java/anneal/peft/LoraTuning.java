@@ -3,6 +3,7 @@ package anneal.peft;
 import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Tape;
@@ -172,15 +173,9 @@ final class LoraTuning implements Tuning {
             layer.start(start.a(), start.b());
             if (start.base() != null) {
                 linears.rebase(path, start.base());
-                first.put(path, new First(copy(start.a()), copy(start.b())));
+                first.put(path, new First(CopyLayer.copy(start.a()), CopyLayer.copy(start.b())));
             }
         }
-    }
-
-    private static Tensor copy(Tensor x) {
-        Tensor y = LinearTuning.allocate(x.shape().dims());
-        y.set(x);
-        return y;
     }
 
     /** The base matrices that an init gives, which no file of an adapter holds. */
@@ -245,8 +240,8 @@ final class LoraTuning implements Tuning {
             tensors.put(path + ".lora_A.weight", beneath(layer.a(), f.a, 1));
             tensors.put(
                     path + ".lora_B.weight",
-                    copy(LinearTuning.transposed(
-                            beneath(LinearTuning.transposed(layer.b()), LinearTuning.transposed(f.b), -1))));
+                    CopyLayer.copy(
+                            Linalg.transposed(beneath(Linalg.transposed(layer.b()), Linalg.transposed(f.b), -1))));
         });
         return new Plain(lora.doubled(), tensors);
     }

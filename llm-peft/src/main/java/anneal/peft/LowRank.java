@@ -66,7 +66,7 @@ record LowRank(float[] a, float[] b, int out, int rank, int in) {
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
             Linalg.Qr left = Linalg.qr(Tensor.of(b, out, rank));
-            Linalg.Qr right = Linalg.qr(LinearTuning.transposed(Tensor.of(a, rank, in)));
+            Linalg.Qr right = Linalg.qr(Linalg.transposed(Tensor.of(a, rank, in)));
             Linalg.Svd core = Linalg.svd(Ops.matmulT(left.r(), right.r()));
             core = core.truncated(Math.min(most, core.rank()));
             return of(new Linalg.Svd(Ops.matmul(left.q(), core.u()), core.s(), Ops.matmulT(core.vt(), right.q())));

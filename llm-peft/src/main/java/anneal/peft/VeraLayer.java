@@ -2,6 +2,7 @@ package anneal.peft;
 
 import anneal.nn.Linear;
 import anneal.tensor.AdapterOps;
+import anneal.tensor.Linalg;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
@@ -51,9 +52,8 @@ final class VeraLayer implements LayerAdapter {
 
     @Override
     public void mergeInto(Tensor w, Tensor bias) {
-        Tensor scaledB = LinearTuning.transposed( // diag(b) B diag(d), [out, rank]
-                AdapterOps.scaleColumns(LinearTuning.transposed(projection.b(w.dim(0))), b));
-        Ops.addMatmulTInPlace(
-                w, AdapterOps.scaleColumns(scaledB, d), LinearTuning.transposed(projection.a(w.dim(1))), 1f);
+        Tensor scaledB = Linalg.transposed( // diag(b) B diag(d), [out, rank]
+                AdapterOps.scaleColumns(Linalg.transposed(projection.b(w.dim(0))), b));
+        Ops.addMatmulTInPlace(w, AdapterOps.scaleColumns(scaledB, d), Linalg.transposed(projection.a(w.dim(1))), 1f);
     }
 }
