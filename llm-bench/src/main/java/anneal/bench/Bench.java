@@ -22,10 +22,16 @@ public final class Bench {
             "attention",
             "gpt2-train",
             "smollm-lora",
+            "smollm-qlora",
             "smollm-sft",
             "smollm-prefill",
             "smollm-decode",
+            "nf4",
+            "bandwidth",
             "tokenize");
+
+    /** Cases without products, whose precision could be chosen. */
+    private static final List<String> WITHOUT_PRODUCTS = List.of("tokenize", "nf4", "bandwidth");
 
     private Bench() {}
 
@@ -55,8 +61,8 @@ public final class Bench {
                 throw new IllegalArgumentException(
                         "bench: unknown case " + name + ", there are " + String.join(", ", CASES));
             }
-            if (options.compute() != Compute.F32 && name.equals("tokenize")) {
-                throw new IllegalArgumentException("bench: tokenize multiplies nothing, so it has no --compute");
+            if (options.compute() != Compute.F32 && WITHOUT_PRODUCTS.contains(name)) {
+                throw new IllegalArgumentException("bench: " + name + " multiplies nothing, so it has no --compute");
             }
             if (options.compute() == Compute.BF16 && name.equals("gemm-int8")) {
                 throw new IllegalArgumentException("bench: gemm-int8 multiplies integers, so it has no --compute bf16");
@@ -79,9 +85,12 @@ public final class Bench {
                 case "attention" -> KernelCases.attention(report);
                 case "gpt2-train" -> ModelCases.gpt2Train(report);
                 case "smollm-lora" -> ModelCases.lora(report, options.model());
+                case "smollm-qlora" -> ModelCases.qlora(report, options.model());
                 case "smollm-sft" -> ModelCases.sft(report, options.model());
                 case "smollm-prefill" -> ModelCases.prefill(report, options.model());
                 case "smollm-decode" -> ModelCases.decode(report, options.model());
+                case "nf4" -> StorageCases.nf4(report);
+                case "bandwidth" -> StorageCases.bandwidth(report);
                 case "tokenize" -> TextCases.tokenize(report, options);
                 default -> throw new AssertionError(name);
             }

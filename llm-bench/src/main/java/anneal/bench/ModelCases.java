@@ -11,6 +11,8 @@ import anneal.model.Init;
 import anneal.model.KvCache;
 import anneal.model.Tokens;
 import anneal.peft.Lora;
+import anneal.quant.Nf4;
+import anneal.quant.Quantizer;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
@@ -87,6 +89,19 @@ final class ModelCases {
         train(
                 report,
                 Tape.compute() == Compute.F32 ? "smollm-lora-float32 B4T256" : "smollm-lora B4T256",
+                model,
+                Lora.rank(16).alpha(32).on("all-linear").attach(model).parameters(),
+                4,
+                256);
+    }
+
+    /** LoRA on a base in NF4 with double quantisation. */
+    static void qlora(Report report, Path path) {
+        Decoder model = load(path);
+        Quantizer.format(new Nf4(Nf4.USUAL_BLOCK, true)).except("lm_head").apply(model);
+        train(
+                report,
+                Bench.named("smollm-qlora B4T256"),
                 model,
                 Lora.rank(16).alpha(32).on("all-linear").attach(model).parameters(),
                 4,

@@ -27,7 +27,8 @@ final class BenchCommand implements Callable<Integer> {
             arity = "1..*",
             paramLabel = "CASE",
             description =
-                    "gemm, gemm-int8, attention, gpt2-train, smollm-lora, smollm-sft, smollm-prefill, smollm-decode, tokenize.")
+                    "gemm, gemm-int8, attention, gpt2-train, smollm-lora, smollm-qlora, smollm-sft, smollm-prefill,"
+                            + " smollm-decode, nf4, bandwidth, tokenize.")
     List<String> cases;
 
     @Option(

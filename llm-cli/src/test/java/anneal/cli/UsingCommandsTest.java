@@ -253,6 +253,9 @@ class UsingCommandsTest {
                 .allSatisfy(l -> assertThat(Json.parse(l, "bench").string("case"))
                         .matches("(gemm|attention-fwd|attention-fwdbwd)-bf16 .+"));
         assertThat(ok("bench", "gemm-int8", "--budget", 0.02).out()).contains("\"gemm-int8 512x2048x2048\"", "GOP/s");
+        assertThat(ok("bench", "nf4", "--budget", 0.02).out())
+                .contains("\"nf4-quantize\"", "\"nf4-dequantize\"", "GB/s");
+        bad(List.of("bench", "nf4", "--compute", "bf16"), "nf4 multiplies nothing");
         bad(List.of("bench", "gemm", "--compute", "int8"), "int8", "not with gemm");
         bad(List.of("bench", "gem"), "gem", "gemm");
         bad(List.of("bench", "gemm", "--budget", 0), "budget 0");

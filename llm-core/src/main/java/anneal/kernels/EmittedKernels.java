@@ -179,6 +179,15 @@ public final class EmittedKernels extends ForwardingKernels {
     }
 
     @Override
+    public void widen(MemorySegment y, Matrix w) {
+        int dim = w.cols();
+        Chunks.rows(w.rows(), dim, (from, to) -> {
+            MemorySegment rows = y.asSlice(4L * from * dim, 4L * (to - from) * dim);
+            widening.rows(rows, w, from, to - from, 0, dim);
+        });
+    }
+
+    @Override
     public void attention(
             MemorySegment o, MemorySegment lse, MemorySegment q, MemorySegment k, MemorySegment v, Attention s) {
         boolean single = s.queryLen() == 1;

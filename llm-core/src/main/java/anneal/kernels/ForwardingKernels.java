@@ -145,6 +145,11 @@ abstract sealed class ForwardingKernels implements Kernels permits BlasKernels, 
     }
 
     @Override
+    public void widen(MemorySegment y, Matrix w) {
+        rest.widen(y, w);
+    }
+
+    @Override
     public void embedding(MemorySegment y, Matrix table, int[] ids) {
         rest.embedding(y, table, ids);
     }

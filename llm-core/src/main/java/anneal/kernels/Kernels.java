@@ -1,6 +1,7 @@
 package anneal.kernels;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * The arithmetic that everything stands on: forward and backward pairs on buffers of floats.
@@ -189,6 +190,18 @@ public sealed interface Kernels permits ScalarKernels, VectorKernels, Forwarding
     void dropout(MemorySegment y, MemorySegment x, long n, float p, long seed, boolean add);
 
     // ---------------------------------------------------------------- tables and losses
+
+    /** y[rows, cols] = the numbers of w as floats. Products do without: they widen a piece at a time. */
+    default void widen(MemorySegment y, Matrix w) {
+        int dim = w.cols();
+        Chunks.rows(w.rows(), dim, (from, to) -> {
+            float[] row = new float[dim];
+            for (int i = from; i < to; i++) {
+                w.widen(i, 0, dim, row, 0);
+                MemorySegment.copy(row, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * i * dim, dim);
+            }
+        });
+    }
 
     /** y[i] = row ids[i] of the table, by row. */
     void embedding(MemorySegment y, Matrix table, int[] ids);

@@ -159,6 +159,11 @@ public final class VectorKernels implements Kernels {
     }
 
     @Override
+    public void widen(MemorySegment y, Matrix w) {
+        VectorWiden.all(y, w);
+    }
+
+    @Override
     public void embedding(MemorySegment y, Matrix table, int[] ids) {
         VectorLosses.embedding(y, table, ids);
     }

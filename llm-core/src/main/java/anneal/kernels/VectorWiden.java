@@ -5,6 +5,7 @@ import static anneal.kernels.VectorCodes.FLOATS;
 import static anneal.kernels.VectorCodes.INTS;
 import static anneal.kernels.VectorCodes.half;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.GE;
 import static jdk.incubator.vector.VectorOperators.I2F;
 import static jdk.incubator.vector.VectorOperators.LSHL;
@@ -29,6 +30,18 @@ final class VectorWiden {
     private static final IntVector NIBBLES = IntVector.fromArray(INTS, new int[] {0, 4, 8, 12, 16, 20, 24, 28}, 0);
 
     private VectorWiden() {}
+
+    /** Every row. */
+    static void all(MemorySegment y, Matrix w) {
+        int dim = w.cols();
+        Chunks.rows(w.rows(), dim, (from, to) -> {
+            float[] row = VectorScratch.mine().piece(dim);
+            for (int i = from; i < to; i++) {
+                row(w, i, 0, dim, row, 0);
+                MemorySegment.copy(row, 0, y, JAVA_FLOAT_UNALIGNED, 4L * i * dim, dim);
+            }
+        });
+    }
 
     /** As {@link Matrix#widen} of w. */
     static void row(Matrix w, int row, int col, int count, float[] dst, int at) {

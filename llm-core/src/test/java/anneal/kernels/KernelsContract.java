@@ -262,6 +262,7 @@ abstract class KernelsContract {
             for (int r = 0; r < rows; r++) {
                 w.widen(r, 0, cols, plain, r * cols);
             }
+            widened(w, plain);
             for (int m : new int[] {1, 2, 4, 5, 8, 9, 41}) {
                 for (Compute compute : Compute.values()) {
                     both(compute, w, plain, m);
@@ -308,7 +309,16 @@ abstract class KernelsContract {
         }
     }
 
+    private void widened(Matrix w, float[] plain) {
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment y = arena.allocate(JAVA_FLOAT, plain.length);
+            kernels().widen(y, w);
+            assertThat(y.toArray(JAVA_FLOAT)).isEqualTo(plain);
+        }
+    }
+
     private void bothOfSomeSizes(Matrix w, float[] plain) {
+        widened(w, plain);
         for (int m : new int[] {1, 3, 8, 9, 41}) {
             for (Compute compute : Compute.values()) {
                 both(compute, w, plain, m);

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -140,6 +141,14 @@ class DecoderGradientTest {
         return sum;
     }
 
+    private static float largest(float[] g) {
+        float largest = 0;
+        for (float x : g) {
+            largest = Math.max(largest, Math.abs(x));
+        }
+        return largest;
+    }
+
     private static double total(DoubleDecoder reference, int[] ids, int[] targets) {
         return reference.nll(Arrays.copyOf(ids, 7), Arrays.copyOf(targets, 7))
                 + reference.nll(Arrays.copyOfRange(ids, 7, 14), Arrays.copyOfRange(targets, 7, 14));
@@ -159,11 +168,11 @@ class DecoderGradientTest {
         Map<String, float[]> first = gradients(model, Tokens.of(a), next(a, 5));
         Map<String, float[]> second = gradients(model, Tokens.of(b), next(b, 8));
         together.forEach((name, g) -> {
+            // what is added up is as large as the largest gradients, however small the sum: they are what rounding goes
+            // by
+            Offset<Float> offset = Offset.offset(2e-5f + 4e-6f * largest(g));
             for (int i = 0; i < g.length; i++) {
-                float sum = first.get(name)[i] + second.get(name)[i];
-                assertThat(g[i])
-                        .as(name + " " + i)
-                        .isCloseTo(sum, org.assertj.core.data.Offset.offset(2e-5f + 4e-6f * Math.abs(sum)));
+                assertThat(g[i]).as(name + " " + i).isCloseTo(first.get(name)[i] + second.get(name)[i], offset);
             }
         });
     }

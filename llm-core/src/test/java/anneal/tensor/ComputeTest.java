@@ -91,7 +91,18 @@ class ComputeTest {
         }
     }
 
-    /** The op in bfloat16 is the op in f32 on rounded inputs, to the bit, and closing the scope before the backward pass changes nothing. */
+    /** Far less than rounding an operand costs; a processor that multiplies bfloat16 in pairs adds up in another order. */
+    private static void assertClose(List<float[]> got, List<float[]> expected) {
+        assertThat(got).hasSameSizeAs(expected);
+        for (int i = 0; i < got.size(); i++) {
+            assertThat(got.get(i))
+                    .as("result %d", i)
+                    .usingComparatorWithPrecision(1e-5f)
+                    .containsExactly(expected.get(i));
+        }
+    }
+
+    /** The op in bfloat16 is the op in f32 on rounded inputs, and closing the scope before the backward pass changes not a bit. */
     private void roundsItsOperands(Function<Tensor[], Tensor> op, Tensor... in) {
         List<float[]> got = run(Compute.BF16, false, op, in);
         assertSame(run(Compute.BF16, true, op, in), got);
@@ -99,7 +110,7 @@ class ComputeTest {
         for (int i = 0; i < in.length; i++) {
             rounded[i] = rounded(in[i]);
         }
-        assertSame(got, run(Compute.F32, false, op, rounded));
+        assertClose(got, run(Compute.F32, false, op, rounded));
         assertThat(got.getFirst()).isNotEqualTo(run(Compute.F32, false, op, in).getFirst());
     }
 
@@ -146,9 +157,9 @@ class ComputeTest {
         Function<Tensor[], Tensor> op = in -> Ops.nll(in[0], in[1], targets, NllOptions.PLAIN);
         List<float[]> got = run(Compute.BF16, true, op, h, w);
         assertSame(run(Compute.BF16, false, op, h, w), got);
-        assertThat(got.getFirst())
-                .isEqualTo(run(Compute.F32, true, op, rounded(h), rounded(w)).getFirst())
-                .isNotEqualTo(run(Compute.F32, true, op, h, w).getFirst());
+        List<float[]> onRounded = run(Compute.F32, true, op, rounded(h), rounded(w));
+        assertClose(got.subList(0, 1), onRounded.subList(0, 1));
+        assertThat(got.getFirst()).isNotEqualTo(run(Compute.F32, true, op, h, w).getFirst());
     }
 
     @Test

@@ -7,6 +7,7 @@ import anneal.kernels.Scales;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -32,23 +33,34 @@ enum FourBit {
     /** What bitsandbytes divides a last, shorter block by if all of it is zero. */
     private static final float LEAST = 1e-38f;
 
-    private final List<Float> table;
-    /** Middles between neighbours, ascending, and the code of what lies below each and above the last. */
-    private final float[] middles = new float[15];
+    /** Parts of [-1, 1] that are so narrow that no two middles between neighbours fall into one. */
+    private static final int PARTS = 1024;
 
-    private final int[] codes;
+    private final List<Float> table;
+    /** The middle that falls into a part, or infinity: what lies above it has the upper code, all else the lower one. */
+    private final float[] middle = new float[PARTS + 1];
+
+    private final byte[] lower = new byte[PARTS + 1], upper = new byte[PARTS + 1];
 
     FourBit(List<Float> table) {
         this.table = table;
-        codes = IntStream.range(0, 16)
+        int[] codes = IntStream.range(0, 16)
                 .boxed()
                 .sorted(Comparator.comparing(
                         i -> table.get(i) + 0f)) // the two zeros of FP4 are equal, whatever their sign
                 .mapToInt(i -> i)
                 .toArray();
+        Arrays.fill(middle, Float.POSITIVE_INFINITY);
+        int from = 0;
         for (int i = 0; i < 15; i++) {
-            middles[i] = (table.get(codes[i]) + table.get(codes[i + 1])) / 2;
+            float between = (table.get(codes[i]) + table.get(codes[i + 1])) / 2;
+            int part = part(between);
+            middle[part] = between;
+            Arrays.fill(lower, from, part + 1, (byte) codes[i]);
+            upper[part] = (byte) codes[i + 1];
+            from = part + 1;
         }
+        Arrays.fill(lower, from, PARTS + 1, (byte) codes[15]);
     }
 
     /** The 16 numbers by code. */
@@ -56,13 +68,14 @@ enum FourBit {
         return table;
     }
 
-    /** The code of a number in [-1, 1]: four comparisons. */
+    private static int part(float x) {
+        return Math.clamp((int) ((x + 1) * (PARTS / 2)), 0, PARTS);
+    }
+
+    /** The code of a number in [-1, 1]. Parts rise with x, so that one comparison is left. */
     int code(float x) {
-        int i = x > middles[7] ? 8 : 0;
-        i += x > middles[i + 3] ? 4 : 0;
-        i += x > middles[i + 1] ? 2 : 0;
-        i += x > middles[i] ? 1 : 0;
-        return codes[i];
+        int part = part(x);
+        return x > middle[part] ? upper[part] : lower[part];
     }
 
     /** Quantises a matrix. */
@@ -93,13 +106,15 @@ enum FourBit {
         boolean whole = count == to.blockSize;
         float divisor = Math.max(max, LEAST), inverse = 1 / divisor;
         to.absmax.set(FLOAT, 4 * (first / to.blockSize), whole ? max : divisor);
+        byte[] bytes = new byte[(count + 1) / 2];
         for (int i = 0; i < count; i += 2) {
             float second = i + 1 < count ? x[at + i + 1] : 0;
             // a shorter block is divided where a whole one is multiplied: the last bit can differ
             int high = code(whole ? x[at + i] * inverse : x[at + i] / divisor);
             int low = code(whole ? second * inverse : second / divisor);
-            to.packed.set(ValueLayout.JAVA_BYTE, (first + i) / 2, (byte) (high << 4 | low));
+            bytes[i / 2] = (byte) (high << 4 | low);
         }
+        MemorySegment.copy(bytes, 0, to.packed, ValueLayout.JAVA_BYTE, first / 2, bytes.length);
     }
 
     /** Double quantisation: scales less their mean become codes of the dynamic map, {@link #NESTED_BLOCK} with one nested scale. */
