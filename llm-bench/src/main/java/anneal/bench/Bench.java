@@ -6,8 +6,11 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.function.BiConsumer;
 
 /**
  * End-to-end benchmarks: each case prints JSON lines with median, minimum and maximum of a rate and the peak resident memory.
@@ -16,19 +19,28 @@ import java.util.Locale;
  * and compared as ratios. Peak memory is the process's: run one case per process to compare it.
  */
 public final class Bench {
-    private static final List<String> CASES = List.of(
-            "gemm",
-            "gemm-int8",
-            "attention",
-            "gpt2-train",
-            "smollm-lora",
-            "smollm-qlora",
-            "smollm-sft",
-            "smollm-prefill",
-            "smollm-decode",
-            "nf4",
-            "bandwidth",
-            "tokenize");
+    private static final Map<String, BiConsumer<Report, Options>> CASES = cases();
+
+    private static Map<String, BiConsumer<Report, Options>> cases() {
+        Map<String, BiConsumer<Report, Options>> all = new LinkedHashMap<>();
+        all.put("gemm", (report, o) -> KernelCases.gemm(report));
+        all.put("gemm-int8", (report, o) -> KernelCases.int8(report));
+        all.put("attention", (report, o) -> KernelCases.attention(report));
+        all.put("gpt2-train", (report, o) -> ModelCases.gpt2Train(report));
+        all.put("smollm-lora", (report, o) -> ModelCases.lora(report, o.model()));
+        all.put("smollm-qlora", (report, o) -> QloraCases.smollm(report, o.model()));
+        all.put("smollm-sft", (report, o) -> ModelCases.sft(report, o.model()));
+        all.put("smollm-prefill", (report, o) -> ModelCases.prefill(report, o.model()));
+        all.put("smollm-decode", (report, o) -> ModelCases.decode(report, o.model()));
+        for (QloraCases.Part part : QloraCases.Part.values()) {
+            all.put("llama-1b-" + part.text(), (report, o) -> QloraCases.llama1b(report, part));
+        }
+        all.put("llama-3b-qlora", (report, o) -> QloraCases.llama3b(report));
+        all.put("nf4", (report, o) -> StorageCases.nf4(report));
+        all.put("bandwidth", (report, o) -> StorageCases.bandwidth(report));
+        all.put("tokenize", TextCases::tokenize);
+        return all;
+    }
 
     /** Cases without products, whose precision could be chosen. */
     private static final List<String> WITHOUT_PRODUCTS = List.of("tokenize", "nf4", "bandwidth");
@@ -57,9 +69,9 @@ public final class Bench {
     /** Runs some cases by name and prints their lines. */
     public static void run(PrintWriter out, List<String> cases, Options options) {
         for (String name : cases) {
-            if (!CASES.contains(name)) {
+            if (!CASES.containsKey(name)) {
                 throw new IllegalArgumentException(
-                        "bench: unknown case " + name + ", there are " + String.join(", ", CASES));
+                        "bench: unknown case " + name + ", there are " + String.join(", ", CASES.keySet()));
             }
             if (options.compute() != Compute.F32 && WITHOUT_PRODUCTS.contains(name)) {
                 throw new IllegalArgumentException("bench: " + name + " multiplies nothing, so it has no --compute");
@@ -73,27 +85,8 @@ public final class Bench {
             }
         }
         try (Tape.Precision precision = Tape.compute(options.compute())) {
-            run(new Report(out, options.budgetSeconds()), cases, options);
-        }
-    }
-
-    private static void run(Report report, List<String> cases, Options options) {
-        for (String name : cases) {
-            switch (name) {
-                case "gemm" -> KernelCases.gemm(report);
-                case "gemm-int8" -> KernelCases.int8(report);
-                case "attention" -> KernelCases.attention(report);
-                case "gpt2-train" -> ModelCases.gpt2Train(report);
-                case "smollm-lora" -> ModelCases.lora(report, options.model());
-                case "smollm-qlora" -> ModelCases.qlora(report, options.model());
-                case "smollm-sft" -> ModelCases.sft(report, options.model());
-                case "smollm-prefill" -> ModelCases.prefill(report, options.model());
-                case "smollm-decode" -> ModelCases.decode(report, options.model());
-                case "nf4" -> StorageCases.nf4(report);
-                case "bandwidth" -> StorageCases.bandwidth(report);
-                case "tokenize" -> TextCases.tokenize(report, options);
-                default -> throw new AssertionError(name);
-            }
+            Report report = new Report(out, options.budgetSeconds());
+            cases.forEach(name -> CASES.get(name).accept(report, options));
         }
     }
 

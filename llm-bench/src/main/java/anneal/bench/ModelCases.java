@@ -11,8 +11,6 @@ import anneal.model.Init;
 import anneal.model.KvCache;
 import anneal.model.Tokens;
 import anneal.peft.Lora;
-import anneal.quant.Nf4;
-import anneal.quant.Quantizer;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
@@ -32,8 +30,8 @@ import java.util.Map;
 /** Whole steps of GPT-2 124M and SmolLM2-135M. */
 final class ModelCases {
     private static final int VOCABULARY = 49_152;
-    private static final int WARM_STEPS = 3;
-    private static final int TIMED_STEPS = 5;
+    static final int WARM_STEPS = 3;
+    static final int TIMED_STEPS = 5;
     private static final int PROMPT = 64;
     private static final int NEW_TOKENS = 128;
 
@@ -68,7 +66,7 @@ final class ModelCases {
     }
 
     /** The model of this file, or one of its shape with random weights; it stays open as long as the benchmark runs. */
-    private static Decoder load(Path model) {
+    static Decoder load(Path model) {
         if (model == null) {
             Decoder random = random(smollm());
             random.freeze();
@@ -95,52 +93,49 @@ final class ModelCases {
                 256);
     }
 
-    /** LoRA on a base in NF4 with double quantisation. */
-    static void qlora(Report report, Path path) {
-        Decoder model = load(path);
-        Quantizer.format(new Nf4(Nf4.USUAL_BLOCK, true)).except("lm_head").apply(model);
-        train(
-                report,
-                Bench.named("smollm-qlora B4T256"),
-                model,
-                Lora.rank(16).alpha(32).on("all-linear").attach(model).parameters(),
-                4,
-                256);
-    }
-
     static void sft(Report report, Path path) {
         Decoder model = load(path).train(Arena.ofAuto());
         train(report, "smollm-sft B4T256", model, model.parameters(), 4, 256);
     }
 
-    /** Full AdamW steps on random tokens, every token a target. */
+    /** Full AdamW steps on random tokens. */
     private static void train(Report report, String name, Decoder model, Map<String, Tensor> parameters, int b, int t) {
-        int[] ids = ids(b * t, model.vocabSize());
+        TrainConfig.Builder config = TrainConfig.builder().steps(WARM_STEPS + TIMED_STEPS);
+        try (Trainer trainer = new Trainer(parameters, new AdamW(0.9, 0.999, 1e-8, 0.01), usual(config))) {
+            steps(report, name, trainer, model, randomBatch(model.vocabSize(), b, t), TIMED_STEPS);
+        }
+    }
+
+    /** What all timed trainings have in common. */
+    static TrainConfig usual(TrainConfig.Builder config) {
+        return config.schedule(new Schedule.Constant(1e-4, 0))
+                .compute(Tape.compute())
+                .logEvery(1)
+                .build();
+    }
+
+    /** Every token is a target but the last of each row. */
+    static Batch randomBatch(int vocabulary, int b, int t) {
+        int[] ids = ids(b * t, vocabulary);
         int[] targets = new int[b * t], segments = new int[b * t], positions = new int[b * t];
         for (int i = 0; i < ids.length; i++) {
             targets[i] = i % t == t - 1 ? -1 : ids[i + 1];
             positions[i] = i % t;
         }
-        Batch batch = new Batch(ids, targets, segments, positions, b, t, List.of());
-        TrainConfig config = TrainConfig.builder()
-                .steps(WARM_STEPS + TIMED_STEPS)
-                .schedule(new Schedule.Constant(1e-4, 0))
-                .compute(Tape.compute())
-                .logEvery(1)
-                .build();
+        return new Batch(ids, targets, segments, positions, b, t, List.of());
+    }
+
+    /** Trains and prints tokens a second of the last steps. */
+    static void steps(Report report, String name, Trainer trainer, Decoder model, Batch batch, int timed) {
         List<Double> rates = new ArrayList<>();
-        try (Trainer trainer = new Trainer(parameters, new AdamW(0.9, 0.999, 1e-8, 0.01), config)) {
-            long[] before = {System.nanoTime()};
-            trainer.onStep(step -> {
-                long now = System.nanoTime();
-                if (step.step() > WARM_STEPS) {
-                    rates.add(b * t / ((now - before[0]) * 1e-9));
-                }
-                before[0] = now;
-            });
-            trainer.fit(epoch -> List.of(batch).iterator(), new NextToken(model));
-        }
-        report.print(Bench.named(name), "tokens/s", rates);
+        long[] before = {System.nanoTime()};
+        trainer.onStep(step -> {
+            long now = System.nanoTime();
+            rates.add(batch.ids().length / ((now - before[0]) * 1e-9));
+            before[0] = now;
+        });
+        trainer.fit(epoch -> List.of(batch).iterator(), new NextToken(model));
+        report.print(Bench.named(name), "tokens/s", rates.subList(rates.size() - timed, rates.size()));
     }
 
     static void prefill(Report report, Path path) {
