@@ -77,8 +77,8 @@ public final class Decoder extends Module implements CausalLm {
         }
 
         Tensor forward(Tensor xBTD, Pass pass) {
-            Tensor x = attention.residual(attention.forward(attentionNorm.forward(xBTD), pass), xBTD);
-            return feedForward.residual(feedForward.forward(feedForwardNorm.forward(x)), x);
+            Tensor x = attention.run(xBTD, y -> attention.forward(attentionNorm.forward(y), pass));
+            return feedForward.run(x, y -> feedForward.forward(feedForwardNorm.forward(y)));
         }
     }
 
@@ -113,7 +113,11 @@ public final class Decoder extends Module implements CausalLm {
         }
         Tensor y = Tensor.like(x);
         try (Memory.Scope scope = Memory.scope()) {
-            y.set(block.forward(x, pass));
+            Tensor own = block.forward(x, pass);
+            if (own == x) { // both sub-layers were left out
+                return x;
+            }
+            y.set(own);
         }
         return y;
     }

@@ -183,6 +183,14 @@ class WeightContractTest {
             assertThat(plain[i]).isEqualTo(branch[i] + input[i]);
             assertThat(hooked[i]).isCloseTo(10 * (2 * branch[i] + input[i]), within(1e-4f));
         }
+        assertThat(f.run(x, f::forward).toArray()).isEqualTo(hooked);
+        f.around((y, layer) -> y);
+        assertThat(f.run(x, f::forward)).isSameAs(x);
+        f.around((y, layer) -> Ops.scale(layer.apply(y), 2));
+        float[] twice = f.run(x, f::forward).toArray();
+        for (int i = 0; i < twice.length; i++) {
+            assertThat(twice[i]).isEqualTo(2 * hooked[i]);
+        }
         assertThat(x.toArray()).isEqualTo(input);
     }
 }

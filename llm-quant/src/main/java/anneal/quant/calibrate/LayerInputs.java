@@ -2,7 +2,9 @@ package anneal.quant.calibrate;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
+import anneal.kernels.Kernels;
 import anneal.kernels.Parallel;
+import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -14,8 +16,8 @@ import java.util.Arrays;
  * <p>Only sums, maxima and a bounded number of rows are kept, so memory does not grow with the text.
  */
 public final class LayerInputs {
-    /** Rows that are added to the moments at a time: they stay in the cache while every row of the matrix passes. */
-    private static final int CHUNK = 64;
+    /** Rows whose second moments are one product of floats; beyond, sums are of doubles. */
+    private static final int CHUNK = 256;
 
     private final int channels;
     private final float[] maxAbs;
@@ -70,7 +72,8 @@ public final class LayerInputs {
     }
 
     /**
-     * Second moments: the sum of x_i x_j over rows, [I, I] in row-major order, in double precision. A copy.
+     * Second moments: the sum of x_i x_j over rows, [I, I] in row-major order. Sums of up to {@value #CHUNK} rows are floats, which
+     * are added up in double precision. A copy.
      *
      * @throws IllegalStateException if the calibration was not asked for them
      */
@@ -100,8 +103,6 @@ public final class LayerInputs {
     void add(Tensor x, String path) {
         int count = x.rowCount();
         float[] row = new float[channels];
-        double[][] chunk = new double[Math.min(CHUNK, Math.max(1, count))][channels];
-        int filled = 0;
         for (int r = 0; r < count; r++) {
             MemorySegment.copy(x.buf(), JAVA_FLOAT, 4L * r * channels, row, 0, channels);
             sample(row);
@@ -114,31 +115,26 @@ public final class LayerInputs {
                 }
                 maxAbs[j] = Math.max(maxAbs[j], a);
                 sumAbs[j] += a;
-                chunk[filled][j] = row[j];
-            }
-            if (++filled == chunk.length) {
-                addMoments(chunk, filled);
-                filled = 0;
             }
         }
-        addMoments(chunk, filled);
+        for (int r = 0; moments != null && r < count; r += CHUNK) {
+            addMoments(x, r, Math.min(CHUNK, count - r));
+        }
     }
 
-    /** moments += chunkT chunk, the upper half: row i is one task, so sums have one order. */
-    private void addMoments(double[][] chunk, int filled) {
-        if (moments == null || filled == 0) {
-            return;
-        }
-        Parallel.run(channels, i -> {
-            for (int r = 0; r < filled; r++) {
-                double[] x = chunk[r];
-                double xi = x[i];
-                int at = i * channels;
+    /** moments += xT x of {@code count} rows, the upper half. */
+    private void addMoments(Tensor x, int from, int count) {
+        try (var _ = Memory.scope()) {
+            MemorySegment some = x.buf().asSlice(4L * from * channels, 4L * count * channels);
+            MemorySegment sums = Tensor.empty(channels, channels).buf();
+            Kernels.get().matmulTN(sums, some, some, channels, channels, count, 1, false);
+            Parallel.run(channels, i -> {
                 for (int j = i; j < channels; j++) {
-                    moments[at + j] += xi * x[j];
+                    int at = i * channels + j;
+                    moments[at] += sums.getAtIndex(JAVA_FLOAT, at);
                 }
-            }
-        });
+            });
+        }
     }
 
     /** Reservoir sampling (Vitter's algorithm R): row number n replaces one of the S kept rows with chance S / n. */

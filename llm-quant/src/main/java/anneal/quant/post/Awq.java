@@ -8,13 +8,11 @@ import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Junction;
 import anneal.quant.calibrate.LayerInputs;
-import anneal.quant.calibrate.Scaling;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import anneal.tensor.UpdateOps;
-import java.lang.foreign.Arena;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
@@ -149,22 +147,10 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
 
     /** mean (x (W - Q(W diag(s)) diag(1/s))T)^2. */
     private double loss(Matrix w, Tensor x, float[] s) {
-        try (Arena arena = Arena.ofShared();
-                var _ = Memory.scope();
+        try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
-            Matrix scaled = Scaling.columns(w, s, arena).matrix();
-            Matrix rounded = Scaling.columns(Rounding.nearest(scaled, grid), inverse(s), arena)
-                    .matrix();
-            Tensor off = Ops.sub(Ops.matmulT(x, w), Ops.matmulT(x, rounded));
+            Tensor off = Ops.matmulT(x, Rounding.lost(w, s, grid));
             return UpdateOps.squaredNorm(off) / off.size();
         }
-    }
-
-    static float[] inverse(float[] s) {
-        float[] inverse = new float[s.length];
-        for (int j = 0; j < s.length; j++) {
-            inverse[j] = 1 / s[j];
-        }
-        return inverse;
     }
 }

@@ -2,8 +2,12 @@ package anneal.quant.post;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
+import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
+import anneal.tensor.Memory;
+import anneal.tensor.Ops;
+import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -26,64 +30,70 @@ final class ClipSearch {
     /** The best ratios for W [out, in] that reads x [S, in]. */
     static Rounding.Clip of(Matrix w, Tensor x, Grid grid) {
         int size = grid.groupSize(w.cols()), groups = w.cols() / size;
-        float[][] ratios = new float[w.rows()][groups];
+        float[][] best = new float[groups][];
         for (int g = 0; g < groups; g++) {
-            float[][] moments = moments(x, g * size, size);
-            int group = g;
-            Parallel.run(w.rows(), i -> {
-                float[] row = Arrays.copyOfRange(Rounding.row(w, i), group * size, (group + 1) * size);
-                ratios[i][group] = best(row, moments, grid);
-            });
+            try (var _ = Memory.scope();
+                    var _ = Tape.pause()) {
+                best[g] = best(columns(w, g * size, size), moments(x, g * size, size), grid);
+            }
         }
-        return (row, group) -> ratios[row][group];
+        return (row, group) -> best[group][row];
     }
 
-    private static float[][] moments(Tensor x, int from, int size) {
-        float[][] m = new float[size][size];
-        float[][] rows = new float[x.rowCount()][size];
-        for (int r = 0; r < rows.length; r++) {
-            MemorySegment.copy(x.buf(), JAVA_FLOAT, 4L * ((long) r * x.rowSize() + from), rows[r], 0, size);
-        }
-        Parallel.run(size, i -> {
-            for (float[] row : rows) {
-                for (int j = 0; j < size; j++) {
-                    m[i][j] += row[i] * row[j];
-                }
-            }
-        });
+    /** Columns [from, from + size) of W. */
+    private static float[][] columns(Matrix w, int from, int size) {
+        float[][] some = new float[w.rows()][];
+        Parallel.run(some.length, i -> some[i] = Arrays.copyOfRange(Rounding.row(w, i), from, from + size));
+        return some;
+    }
+
+    /** M of these columns of x. */
+    private static Tensor moments(Tensor x, int from, int size) {
+        Tensor some = Ops.columns(x, from, size), m = Tensor.empty(size, size);
+        Kernels.get().matmulTN(m.buf(), some.buf(), some.buf(), size, size, x.rowCount(), 1, false);
         return m;
     }
 
-    private static float best(float[] w, float[][] moments, Grid grid) {
-        float best = 1;
-        double least = Double.POSITIVE_INFINITY;
-        Rounding.Range range = new Rounding.Range().add(w, 0, w.length);
+    /** The best ratio for each row of a group's columns. */
+    private static float[] best(float[][] w, Tensor moments, Grid grid) {
+        float[] best = new float[w.length];
+        double[] least = new double[w.length];
+        Arrays.fill(least, Double.POSITIVE_INFINITY);
+        Tensor off = Tensor.empty(w.length, moments.rowSize());
         for (int k = 0; k < RATIOS; k++) {
             float ratio = 1 - k * SHRINK;
-            double loss = loss(w, moments, grid, grid.step(range.low * ratio, range.high * ratio));
-            if (loss < least) {
-                least = loss;
-                best = ratio;
+            Parallel.run(w.length, i -> round(w[i], ratio, grid, off, i));
+            try (var _ = Memory.scope()) {
+                Tensor product = Ops.matmulT(off, moments); // M is symmetric
+                Parallel.run(w.length, i -> {
+                    double loss = dot(product, off, i);
+                    if (loss < least[i]) {
+                        least[i] = loss;
+                        best[i] = ratio;
+                    }
+                });
             }
         }
         return best;
     }
 
-    private static double loss(float[] w, float[][] moments, Grid grid, Grid.Step step) {
-        float[] d = new float[w.length], product = new float[w.length];
-        for (int j = 0; j < w.length; j++) {
+    /** Row i of d, for one ratio. */
+    private static void round(float[] w, float ratio, Grid grid, Tensor off, int i) {
+        Rounding.Range range = new Rounding.Range().add(w, 0, w.length).times(ratio);
+        Grid.Step step = grid.step(range.low, range.high);
+        float[] d = new float[w.length];
+        for (int j = 0; j < d.length; j++) {
             d[j] = w[j] - Grid.value(grid.code(w[j], step), step);
         }
-        for (int i = 0; i < w.length; i++) {
-            float[] m = moments[i];
-            for (int j = 0; j < w.length; j++) {
-                product[j] += d[i] * m[j];
-            }
+        MemorySegment.copy(d, 0, off.buf(), JAVA_FLOAT, 4L * i * d.length, d.length);
+    }
+
+    private static double dot(Tensor a, Tensor b, int row) {
+        int n = a.rowSize();
+        double sum = 0;
+        for (long j = (long) row * n; j < (long) (row + 1) * n; j++) {
+            sum += (double) a.get(j) * b.get(j);
         }
-        double loss = 0;
-        for (int j = 0; j < w.length; j++) {
-            loss += (double) product[j] * d[j];
-        }
-        return loss;
+        return sum;
     }
 }

@@ -8,10 +8,10 @@ import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.LayerInputs;
 import anneal.tensor.Memory;
-import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -32,7 +32,7 @@ import java.util.stream.IntStream;
  * accesses but not one bit of the result. Everything is in double precision; the reference works in single.
  *
  * <p>Layers are done group by group in the model's order, each group measured with what stands before it quantised already, as in the
- * paper: one forward pass a group, in exchange for holding the Hessians of one group only.
+ * paper; a {@link Relay} spares most of those forward passes. Only the Hessians of one group are held.
  *
  * <p>With act-order and groups, the steps of all groups are fixed before the first column, from the original weights (AutoGPTQ's
  * {@code static_groups}): a group's columns stay neighbours in the file, and no permutation has to be stored.
@@ -69,22 +69,32 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
     public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
         List<LayerReport> reports = new ArrayList<>();
-        for (Set<String> group : groups(layers.keySet())) {
-            Calibration seen = Calibration.capture(root, group::contains, Calibration.Options.MOMENTS, forward);
-            for (String path : group) {
-                try (var _ = Memory.scope()) {
-                    Linear linear = layers.get(path);
-                    Matrix before = linear.weight().matrix();
+        try (Relay relay = new Relay(root, forward)) {
+            for (Set<String> group : groups(layers.keySet())) {
+                String first = group.iterator().next();
+                Calibration seen =
+                        Calibration.capture(root, group::contains, Calibration.Options.MOMENTS, () -> relay.to(first));
+                Map<LayerInputs, Hessian> hessians = new IdentityHashMap<>();
+                for (String path : group) {
                     LayerInputs inputs = seen.of(path);
-                    UniformWeight after = ChosenLayers.at(path, () -> quantise(before, inputs.moments()));
-                    Tensor x = inputs.samples();
-                    reports.add(LayerReport.of(path, before.bytes(), new LayerReport.Measured(before, x, after), ""));
-                    linear.weight(after);
+                    Hessian hessian = ChosenLayers.at(
+                            path, () -> hessians.computeIfAbsent(inputs, i -> hessian(i.moments(), i.channels())));
+                    reports.add(quantise(layers.get(path), path, hessian, inputs));
                     watch.layer(path, reports.size(), layers.size());
                 }
             }
         }
         return new PostReport("gptq " + grid + (actOrder ? " act-order" : ""), reports);
+    }
+
+    private LayerReport quantise(Linear linear, String path, Hessian hessian, LayerInputs inputs) {
+        try (var _ = Memory.scope()) {
+            Matrix before = linear.weight().matrix();
+            UniformWeight after = ChosenLayers.at(path, () -> quantise(before, hessian));
+            linear.weight(after);
+            LayerReport.Measured measured = new LayerReport.Measured(before, inputs.samples(), after);
+            return LayerReport.of(path, before.bytes(), measured, "");
+        }
     }
 
     /** Layers of one sub-layer are measured together: those whose paths differ in the last part only. */
@@ -108,7 +118,7 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
      * W on the grid.
      *
      * @param w [out, in]
-     * @param moments xT x [in, in], used up
+     * @param moments xT x [in, in]
      */
     public UniformWeight quantise(Matrix w, double[] moments) {
         int in = w.cols();
@@ -116,53 +126,56 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
             throw new IllegalArgumentException("gptq: moments of " + moments.length + " numbers do not fit weight ["
                     + w.rows() + ", " + in + "]: they must be [" + in + ", " + in + "]");
         }
-        boolean[] dead = damp(moments, in);
-        int[] order =
-                actOrder ? byDiagonal(moments, in) : IntStream.range(0, in).toArray();
-        double[] u = InverseFactor.of(permuted(moments, order), in);
-        // What stays fixed while columns move: steps of the whole matrix, or of groups that act-order scatters.
-        UniformMatrix fixed = grid.group() == Grid.PER_TENSOR || actOrder ? Rounding.nearest(w, grid) : null;
-        UniformMatrix to = new UniformMatrix(grid, w.rows(), in, Arena.ofAuto());
-        Parallel.run((w.rows() + TILE - 1) / TILE, t -> {
-            int from = t * TILE;
-            new Tile(w, from, Math.min(w.rows(), from + TILE), order, dead).run(u, fixed, to);
-        });
-        return new UniformWeight(to);
+        return quantise(w, hessian(moments, in));
     }
 
-    /** Damps the diagonal in place; a channel that never moved gets a one there, and its weights become zero. */
-    private boolean[] damp(double[] h, int n) {
-        boolean[] dead = new boolean[n];
+    /**
+     * What the inputs of a layer say of its columns; layers that read the same tensor share it.
+     *
+     * @param dead channels that never moved
+     * @param order columns in the order in which they are quantised
+     * @param u rows of U, in that order
+     */
+    private record Hessian(boolean[] dead, int[] order, double[][] u) {}
+
+    private Hessian hessian(double[] moments, int in) {
+        double[] diagonal = new double[in];
+        boolean[] dead = new boolean[in];
         double mean = 0;
-        for (int i = 0; i < n; i++) {
-            double d = h[i * n + i];
+        for (int i = 0; i < in; i++) {
+            double d = moments[i * in + i];
             dead[i] = d == 0;
-            h[i * n + i] = dead[i] ? 1 : d;
-            mean += h[i * n + i] / n;
+            diagonal[i] = dead[i] ? 1 : d;
+            mean += diagonal[i] / in;
         }
-        for (int i = 0; i < n; i++) {
-            h[i * n + i] += damping * mean;
+        int[] order = actOrder ? byDiagonal(diagonal) : IntStream.range(0, in).toArray();
+        double[][] h = new double[in][in];
+        for (int i = 0; i < in; i++) {
+            for (int j = 0; j < in; j++) {
+                h[i][j] = moments[order[i] * in + order[j]];
+            }
+            h[i][i] = diagonal[order[i]] + damping * mean;
         }
-        return dead;
+        return new Hessian(dead, order, InverseFactor.of(h));
     }
 
-    private static int[] byDiagonal(double[] h, int n) {
-        return IntStream.range(0, n)
+    private static int[] byDiagonal(double[] diagonal) {
+        return IntStream.range(0, diagonal.length)
                 .boxed()
-                .sorted(Comparator.comparingDouble((Integer i) -> -h[i * n + i]))
+                .sorted(Comparator.comparingDouble((Integer i) -> -diagonal[i]))
                 .mapToInt(Integer::intValue)
                 .toArray();
     }
 
-    private static double[] permuted(double[] h, int[] order) {
-        int n = order.length;
-        double[] p = new double[h.length];
-        for (int i = 0; i < n; i++) {
-            for (int j = 0; j < n; j++) {
-                p[i * n + j] = h[order[i] * n + order[j]];
-            }
-        }
-        return p;
+    private UniformWeight quantise(Matrix w, Hessian hessian) {
+        // What stays fixed while columns move: steps of the whole matrix, or of groups that act-order scatters.
+        UniformMatrix fixed = grid.group() == Grid.PER_TENSOR || actOrder ? Rounding.nearest(w, grid) : null;
+        UniformMatrix to = new UniformMatrix(grid, w.rows(), w.cols(), Arena.ofAuto());
+        Parallel.run((w.rows() + TILE - 1) / TILE, t -> {
+            int from = t * TILE;
+            new Tile(w, from, Math.min(w.rows(), from + TILE), hessian).run(fixed, to);
+        });
+        return new UniformWeight(to);
     }
 
     /** Some rows of W, their columns in the order in which they are quantised. */
@@ -170,15 +183,17 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
         private final int from;
         private final int[] order;
         private final int in;
+        private final double[][] u;
         private final double[][] w;
         private final double[][] errors;
         private final int[][] codes;
         private final Grid.Step[] steps;
 
-        Tile(Matrix matrix, int from, int to, int[] order, boolean[] dead) {
+        Tile(Matrix matrix, int from, int to, Hessian hessian) {
             this.from = from;
-            this.order = order;
+            this.order = hessian.order;
             this.in = order.length;
+            this.u = hessian.u;
             w = new double[to - from][in];
             errors = new double[to - from][Math.min(block, in)];
             codes = new int[to - from][in];
@@ -186,12 +201,12 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
             for (int r = 0; r < w.length; r++) {
                 float[] row = Rounding.row(matrix, from + r);
                 for (int i = 0; i < in; i++) {
-                    w[r][i] = dead[order[i]] ? 0 : row[order[i]];
+                    w[r][i] = hessian.dead[order[i]] ? 0 : row[order[i]];
                 }
             }
         }
 
-        void run(double[] u, UniformMatrix fixed, UniformMatrix to) {
+        void run(UniformMatrix fixed, UniformMatrix to) {
             int size = grid.groupSize(in), end;
             for (int start = 0; start < in; start = end) {
                 end = endOfBlock(start, size);
@@ -202,14 +217,10 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
                             steps[r] = fixed != null ? fixed.step(from + r, group) : stepOf(w[r], i, size);
                             to.put(from + r, group, steps[r]);
                         }
-                        column(r, i, start, end, u);
+                        column(r, i, start, end);
                     }
                 }
-                for (int r = 0; r < w.length; r++) {
-                    for (int i = start; i < end; i++) {
-                        spread(w[r], errors[r][i - start], u, i, end, in);
-                    }
-                }
+                bringUpToDate(start, end);
             }
             for (int r = 0; r < w.length; r++) {
                 int[] inOrder = new int[in];
@@ -236,18 +247,20 @@ public record Gptq(Grid grid, double damping, boolean actOrder, int block) imple
         }
 
         /** Rounds column i of row r and passes its error on within the block. */
-        private void column(int r, int i, int start, int end, double[] u) {
+        private void column(int r, int i, int start, int end) {
             codes[r][i] = grid.code(w[r][i], steps[r]);
-            double error = (w[r][i] - Grid.value(codes[r][i], steps[r])) / u[i * in + i];
+            double error = (w[r][i] - Grid.value(codes[r][i], steps[r])) / u[i][i];
             errors[r][i - start] = error;
-            spread(w[r], error, u, i, i + 1, end);
+            RowSums.one(w[r], u[i], error, i + 1, end);
         }
 
-        /** w_j -= error U_ij for j in [first, last). */
-        private void spread(double[] row, double error, double[] u, int i, int first, int last) {
-            int at = i * in;
-            for (int j = first; j < last; j++) {
-                row[j] -= error * u[at + j];
+        /** Passes the errors of columns [start, end) on to all columns behind them. */
+        private void bringUpToDate(int start, int end) {
+            for (int j = end; j < in; j += RowSums.COLUMNS) {
+                int last = Math.min(in, j + RowSums.COLUMNS);
+                for (int r = 0; r < w.length; r++) {
+                    RowSums.subtract(w[r], errors[r], u, start, end - start, j, last);
+                }
             }
         }
     }

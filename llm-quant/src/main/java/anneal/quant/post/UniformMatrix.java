@@ -10,6 +10,8 @@ import anneal.nn.Stored;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Optional;
 
@@ -21,6 +23,8 @@ import java.util.Optional;
  */
 public final class UniformMatrix implements Matrix {
     private static final int TOGETHER = 8;
+    private static final ValueLayout.OfLong EIGHT_BYTES =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final Grid grid;
     private final int rows;
@@ -42,7 +46,7 @@ public final class UniformMatrix implements Matrix {
         this.groupSize = grid.groupSize(cols);
         this.rowBytes = (long) (cols + TOGETHER - 1) / TOGETHER * grid.bits();
         this.flip = grid.symmetric() ? 1 << grid.bits() - 1 : 0;
-        this.codes = arena.allocate(Math.max(1, rowBytes * rows), 64);
+        this.codes = arena.allocate(rowBytes * rows + TOGETHER, 64); // eight bytes can be read wherever codes begin
         this.scales = arena.allocate(4L * Math.max(1, steps()), 64);
         this.zeros = grid.symmetric() ? null : arena.allocate(Math.max(1, steps()), 64);
     }
@@ -122,10 +126,7 @@ public final class UniformMatrix implements Matrix {
         int[] to = new int[count];
         int bits = grid.bits(), mask = (1 << bits) - 1;
         for (int j = 0; j < count; j += TOGETHER) {
-            long word = 0, at = row * rowBytes + (long) (col + j) / TOGETHER * bits;
-            for (int b = 0; b < bits; b++) {
-                word |= (codes.get(JAVA_BYTE, at + b) & 0xffL) << 8 * b;
-            }
+            long word = codes.get(EIGHT_BYTES, row * rowBytes + (long) (col + j) / TOGETHER * bits);
             for (int k = 0; k < Math.min(TOGETHER, count - j); k++) {
                 to[j + k] = (int) (word >>> k * bits) & mask ^ flip;
             }

@@ -79,7 +79,8 @@ class CalibrationTest {
             }
         }
         assertThat(in.maxAbs()).isEqualTo(most);
-        assertThat(in.moments()).containsExactly(moments, within(1e-10));
+        // Sums of 70 floats: 200 times 2^-24 for each addition, which mostly cancel.
+        assertThat(in.moments()).containsExactly(moments, within(1e-4));
         for (int j = 0; j < IN; j++) {
             assertThat(in.meanAbs()[j]).isCloseTo((float) (sum[j] / 210), within(1e-6f));
         }

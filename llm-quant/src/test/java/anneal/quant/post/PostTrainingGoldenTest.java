@@ -16,6 +16,7 @@ import anneal.quant.calibrate.Junction;
 import anneal.quant.calibrate.LayerInputs;
 import anneal.quant.calibrate.Scaling;
 import anneal.tensor.Memory;
+import anneal.tensor.Ops;
 import anneal.tensor.Shape;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
@@ -173,11 +174,8 @@ class PostTrainingGoldenTest {
             assertThat(found.ratio()).isEqualTo(d.facts.number("best_ratio"));
             close("rtn", found.losses()[0], d.facts.number("rtn_error"), 1e-4);
             worst = Math.max(worst, Planted.largestDifference(found.scales(), d.floats("scales")));
-            Matrix scaled = Scaling.columns(new DenseWeight(w).matrix(), found.scales(), d.arena)
-                    .matrix();
-            Matrix back = Scaling.columns(Rounding.nearest(scaled, grid), Awq.inverse(found.scales()), d.arena)
-                    .matrix();
-            worst = Math.max(worst, Planted.largestDifference(Planted.floats(back), d.floats("dequantised")));
+            Tensor back = Ops.sub(w, Rounding.lost(new DenseWeight(w).matrix(), found.scales(), grid));
+            worst = Math.max(worst, Planted.largestDifference(back.toArray(), d.floats("dequantised")));
             assertThat(worst).isLessThan(1e-5);
             return worst;
         });
