@@ -7,11 +7,13 @@ import anneal.io.Gguf;
 import anneal.io.GgufWriter;
 import anneal.io.Json;
 import anneal.io.JsonObject;
+import anneal.model.ClassifierFiles;
 import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.model.DecoderConfig.SpecialTokens;
 import anneal.model.Init;
 import anneal.model.ModelFiles;
+import anneal.model.SequenceClassifier;
 import anneal.tensor.DType;
 import anneal.text.Chat;
 import anneal.text.ChatTemplate;
@@ -266,6 +268,24 @@ public final class Pretrained implements AutoCloseable {
     public void save(Path to, DType type) {
         PretrainedFolder.write(to, temp -> {
             ModelFiles.save(model, temp, type);
+            PretrainedFolder.saveText(folder, tokenizer, template, temp);
+        });
+    }
+
+    /**
+     * Writes a classifier on this model as a folder that transformers opens (LlamaForSequenceClassification or the class of the family), in
+     * f32, with the tokenizer. {@link ClassifierFiles#load} reads it. The folder appears whole or not at all.
+     *
+     * @param classifier on this model; adapters merged
+     * @param labels names, by number
+     * @param to a new or empty folder
+     */
+    public void save(SequenceClassifier classifier, List<String> labels, Path to) {
+        if (classifier.body() != model) {
+            throw new IllegalArgumentException("save: the classifier stands on another model than " + name);
+        }
+        PretrainedFolder.write(to, temp -> {
+            ClassifierFiles.save(classifier, labels, temp, DType.F32);
             PretrainedFolder.saveText(folder, tokenizer, template, temp);
         });
     }

@@ -35,10 +35,13 @@ public final class ModelFiles {
      */
     public static Decoder load(Path folder, Arena arena) {
         DecoderConfig config = DecoderConfig.of(Json.read(folder.resolve("config.json")));
-        Map<String, StoredTensor> tensors = prefixed(
-                Safetensors.open(folder, arena).tensors(), config.family().names());
-        FileWeights weights = new FileWeights(tensors, config.family().names().transposed(), arena);
-        return built(folder, config, weights);
+        return load(folder, config, Safetensors.open(folder, arena).tensors(), arena);
+    }
+
+    /** The model of these tensors of a folder. */
+    static Decoder load(Path folder, DecoderConfig config, Map<String, StoredTensor> tensors, Arena arena) {
+        Family.Names names = config.family().names();
+        return built(folder, config, new FileWeights(prefixed(tensors, names), names.transposed(), arena));
     }
 
     /** The model of a GGUF file, its matrices mapped, in their own storage types, and not trained. */
@@ -79,13 +82,23 @@ public final class ModelFiles {
      * @param type of all other numbers, F32, F16 or BF16
      */
     public static void save(Decoder model, Path folder, DType type) {
-        requireMerged(model);
-        DecoderConfig c = model.config();
-        Map<String, Object> json = new LinkedHashMap<>(c.toJson()); // fails before anything is written
-        json.put("torch_dtype", torchName(type));
+        Map<String, Object> json = new LinkedHashMap<>(model.config().toJson()); // fails before anything is written
         json.put("tie_word_embeddings", ModelTensor.tied(model));
+        write(model, model.config(), json, ModelTensor.of(model), folder, type);
+        Json.write(folder.resolve("generation_config.json"), generationConfig(model.config()));
+    }
+
+    /** Writes these tensors of a model, a decoder or what has one inside, and config.json. */
+    static void write(
+            Module model,
+            DecoderConfig c,
+            Map<String, Object> json,
+            List<ModelTensor> tensors,
+            Path folder,
+            DType type) {
+        requireMerged(model);
+        json.put("torch_dtype", torchName(type));
         boolean turned = c.family().names().transposed();
-        List<ModelTensor> tensors = ModelTensor.of(model);
         quantizationConfig(model).ifPresent(q -> json.put("quantization_config", q));
         List<TensorEntry> entries = new ArrayList<>();
         for (ModelTensor t : tensors) {
@@ -101,12 +114,11 @@ public final class ModelFiles {
             }
         }
         new SafetensorsWriter().as(type).write(folder, "model", entries, SHARD);
-        Json.write(folder.resolve("generation_config.json"), generationConfig(c));
         Json.write(folder.resolve("config.json"), json);
     }
 
     /** What all layers that are not floats say of themselves; they must agree, since one config.json describes them all. */
-    private static Optional<Map<String, Object>> quantizationConfig(Decoder model) {
+    private static Optional<Map<String, Object>> quantizationConfig(Module model) {
         Map<String, Linear> layers = model.find(Linear.class);
         List<String> plain = layers.keySet().stream()
                 .filter(path -> layers.get(path).weight().folderForm().isEmpty())
@@ -157,7 +169,7 @@ public final class ModelFiles {
     }
 
     /** What is plugged into a model is not in its tensors: saving it would lose it without a word. */
-    private static void requireMerged(Decoder model) {
+    private static void requireMerged(Module model) {
         model.walk((path, module) -> {
             if (plugged(module)) {
                 throw new IllegalArgumentException("save: an adapter is plugged into " + path

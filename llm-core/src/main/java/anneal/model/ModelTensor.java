@@ -59,7 +59,8 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
         return all;
     }
 
-    private static ModelTensor of(String path, Weight weight) {
+    /** The matrix of the layer with this path. */
+    static ModelTensor of(String path, Weight weight) {
         return new ModelTensor(path + ".weight", weight.matrix(), false, weight);
     }
 

@@ -36,15 +36,24 @@ public final class SequenceClassifier extends Module implements TaskModel {
      * @param padding id that fills rows up; -1 = none, then a batch has one row
      */
     public SequenceClassifier(Decoder body, int labels, int padding, Arena arena, long seed) {
-        if (labels < 2) {
-            throw new IllegalArgumentException("SequenceClassifier: " + labels + " labels; there must be at least 2");
-        }
+        this(body, fresh(body, labels, arena, seed), padding);
+    }
+
+    /** A classifier with this head [C, D]. */
+    SequenceClassifier(Decoder body, Linear head, int padding) {
         if (padding >= body.vocabSize()) {
             throw new IllegalArgumentException(
                     "SequenceClassifier: padding id " + padding + " is outside the vocabulary of " + body.vocabSize());
         }
         this.body = child("", body);
         this.padding = padding;
+        score = child("score", head);
+    }
+
+    private static Linear fresh(Decoder body, int labels, Arena arena, long seed) {
+        if (labels < 2) {
+            throw new IllegalArgumentException("SequenceClassifier: " + labels + " labels; there must be at least 2");
+        }
         Tensor w = Tensor.allocate(arena, Shape.of(labels, body.config().hiddenSize()));
         float[] values = new float[(int) w.size()];
         Rng rng = new Rng(seed);
@@ -52,7 +61,7 @@ public final class SequenceClassifier extends Module implements TaskModel {
             values[i] = (float) (rng.nextGaussian() * body.config().initRange());
         }
         w.set(values);
-        score = child("score", new Linear(new DenseWeight(w.trainable(true)), null));
+        return new Linear(new DenseWeight(w.trainable(true)), null);
     }
 
     /** With the padding id of the model's own config. */
@@ -124,6 +133,11 @@ public final class SequenceClassifier extends Module implements TaskModel {
     @Override
     public String task() {
         return "SEQ_CLS";
+    }
+
+    /** Id that fills rows up; -1 = none. */
+    public int padding() {
+        return padding;
     }
 
     /** C. */
