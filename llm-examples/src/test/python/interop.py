@@ -1,7 +1,8 @@
 """Opens the folders of InteropTest in the libraries they are written for: one line a folder, "NAME worst DIFFERENCE".
 
 FOLDER/adapters/NAME is a PEFT adapter on FOLDER/base, FOLDER/merged/NAME a model of its own, both with the logits that Java computed in
-FOLDER/logits/NAME.safetensors; FOLDER/gguf/NAME.gguf holds the numbers of FOLDER/gguf/NAME.safetensors.
+FOLDER/logits/NAME.safetensors, as FOLDER/classifiers/NAME, which tells three labels apart; FOLDER/gguf/NAME.gguf holds the numbers of
+FOLDER/gguf/NAME.safetensors.
 """
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import gguf
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 root = Path(sys.argv[1])
 
@@ -35,6 +36,10 @@ for folder in folders("adapters"):
     report(folder.name, PeftModel.from_pretrained(base(root / "base"), folder))
 for folder in folders("merged"):
     report(folder.name, base(folder))
+for folder in folders("classifiers"):
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    assert model.config.id2label == {0: "bad", 1: "good", 2: "so so"}, model.config.id2label
+    report(folder.name, model)
 for file in folders("gguf"):
     if file.suffix == ".gguf":
         expected = load_file(file.with_suffix(".safetensors"))

@@ -10,6 +10,7 @@ import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
 import anneal.kernels.Matrix;
 import anneal.model.Decoder;
+import anneal.model.SequenceClassifier;
 import anneal.model.Tokens;
 import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
@@ -37,6 +38,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -49,6 +51,11 @@ import org.junit.jupiter.api.io.TempDir;
 /** What we write opens in PEFT, transformers and gguf, with our numbers: where a Python that has them is installed. */
 class InteropTest {
     private static final String PYTHON = System.getenv().getOrDefault("ANNEAL_PYTHON", "python3");
+
+    private static final int[] IDS = {5, 1, 17, 9, 30, 2, 8, 44, 21, 3, 11, 6};
+
+    /** The second one ends after three tokens: what follows is padding. */
+    private static final int[] TEXTS = {5, 1, 17, 9, 30, 2, 8, 44, 21, 0, 0, 0};
 
     @TempDir
     private static Path dir;
@@ -116,6 +123,22 @@ class InteropTest {
             lm.save(dir.resolve("merged").resolve("merged"));
             logits(lm.model(), "merged");
         }
+        names.add("classifier");
+        try (Pretrained lm = Pretrained.load(base);
+                Arena arena = Arena.ofShared()) {
+            SequenceClassifier model = new SequenceClassifier(lm.model(), 3, 0, arena, 1);
+            Adapters adapters = Lora.rank(2).on("all-linear").attach(model, 1);
+            disturb(adapters);
+            adapters.merge();
+            lm.save(
+                    model,
+                    List.of("bad", "good", "so so"),
+                    dir.resolve("classifiers").resolve("classifier"));
+            try (var _ = Memory.scope();
+                    var _ = Tape.pause()) {
+                write("classifier", TEXTS, model.logits(Tokens.of(TEXTS, 2, 6)));
+            }
+        }
         for (DType type : List.of(DType.F32, DType.BF16)) {
             names.add("gguf-" + type);
             gguf(base, "gguf-" + type, lm -> lm, type);
@@ -155,16 +178,21 @@ class InteropTest {
     }
 
     private static void logits(Decoder model, String name) throws IOException {
-        int[] ids = {5, 1, 17, 9, 30, 2, 8, 44, 21, 3, 11, 6};
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
-            Tensor logits = model.logits(Tokens.of(ids, 2, 6));
-            List<StoredTensor> all = List.of(
-                    StoredTensor.of("input_ids", ids, 2, 6),
-                    StoredTensor.of("logits", logits.toArray(), 2, 6, model.vocabSize()));
-            new SafetensorsWriter()
-                    .write(Files.createDirectories(dir.resolve("logits")).resolve(name + ".safetensors"), all);
+            write(name, IDS, model.logits(Tokens.of(IDS, 2, 6)).view(2, 6, model.vocabSize()));
         }
+    }
+
+    private static void write(String name, int[] ids, Tensor logits) throws IOException {
+        List<StoredTensor> all = List.of(
+                StoredTensor.of("input_ids", ids, 2, 6),
+                StoredTensor.of(
+                        "logits",
+                        logits.toArray(),
+                        Arrays.stream(logits.shape().dims()).asLongStream().toArray()));
+        new SafetensorsWriter()
+                .write(Files.createDirectories(dir.resolve("logits")).resolve(name + ".safetensors"), all);
     }
 
     /** A GGUF file, and the numbers that we read from it. */
