@@ -1,13 +1,19 @@
 package anneal.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.data.LabelledText;
 import anneal.kernels.Compute;
+import anneal.model.Tokens;
 import anneal.peft.Adapters;
 import anneal.peft.Lora;
 import anneal.peft.RankReport;
+import anneal.tensor.Memory;
+import anneal.tensor.Tape;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -15,6 +21,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -69,6 +76,99 @@ class RecipesTest {
         try (Pretrained lm = Pretrained.load(merged)) {
             assertThat(lm.model().vocabSize()).isEqualTo(TinyModel.VOCABULARY);
         }
+    }
+
+    @Test
+    void aModelInFourBitsIsTunedAndMerged() throws IOException {
+        Path output = dir.resolve("qlora");
+        String[] args = {model.toString(), data.toString(), "20", output.toString()};
+        List<String> lines = printed(() -> Qlora.main(args)).lines().toList();
+        assertThat(lines.getFirst()).matches("base: [0-9,]+ bytes, [0-9,]+ before; worst layer lost [0-9.]+ %");
+        assertThat(lines.get(1)).matches("trained: [0-9,]+ parameters");
+        assertThat(lines.getLast()).startsWith("perplexity held out: ");
+        String[] words = lines.getLast().split(" ");
+        assertThat(Double.parseDouble(words[5])).as(lines.getLast()).isLessThan(Double.parseDouble(words[3]));
+        try (Stream<Path> files = Files.list(output.resolve("adapter"))) {
+            assertThat(files.map(f -> f.getFileName().toString()))
+                    .as("the pages of the optimiser are gone")
+                    .containsExactlyInAnyOrder("adapter_config.json", "adapter_model.safetensors");
+        }
+        int[] ids = {5, 6, 7, 8};
+        try (Pretrained rounded = Pretrained.load(model);
+                Pretrained merged = Pretrained.load(output.resolve("merged"))) {
+            Qlora.quantise(rounded.model());
+            Adapters.load(rounded.model().root(), output.resolve("adapter"));
+            float[] applied = logits(rounded, ids), whole = logits(merged, ids);
+            for (int i = 0; i < whole.length; i++) {
+                assertThat(whole[i]).isCloseTo(applied[i], within(1e-4f));
+            }
+        }
+    }
+
+    private static float[] logits(Pretrained lm, int... ids) {
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            return lm.model().logits(Tokens.of(ids)).toArray();
+        }
+    }
+
+    @Test
+    void aPrefixIsTrained() throws IOException {
+        Path output = dir.resolve("prefix");
+        String[] args = {model.toString(), data.toString(), "40", "What colour is the sky?", output.toString()};
+        List<String> lines = printed(() -> PrefixTune.main(args)).lines().toList();
+        assertThat(lines.getFirst()).isEqualTo("trained: 640 numbers; the context has room for 86 tokens besides");
+        String losses =
+                lines.stream().filter(l -> l.startsWith("loss: ")).findFirst().orElseThrow();
+        String[] words = losses.split(" ");
+        double without = Double.parseDouble(words[1]), fresh = Double.parseDouble(words[5]);
+        assertThat(Double.parseDouble(words[10])).as(losses).isLessThan(without).isLessThan(fresh);
+        assertThat(lines.stream().filter(l -> l.matches("(without|with): .*"))).hasSize(2);
+        assertThat(output.resolve("adapter_config.json")).content().contains("PREFIX_TUNING");
+    }
+
+    @Test
+    void methodsAreComparedOnGeneratedTexts() throws IOException {
+        Path output = dir.resolve("compared");
+        String[] args = {model.toString(), "generated", "1000", "30", output.toString()};
+        String table = printed(() -> CompareAdapters.main(args));
+        assertThat(table).contains("| BitFit | BitFit: the model has no biases to train");
+        List<String[]> rows = table.lines()
+                .filter(l -> l.endsWith(" % |"))
+                .map(l -> l.split(" *[|] *"))
+                .toList();
+        assertThat(rows).as(table).hasSize(Candidate.ALL.size() - 1).allSatisfy(row -> {
+            long parameters = Long.parseLong(row[3].replace(",", ""));
+            assertThat(parameters).isLessThanOrEqualTo(row[1].equals("last layers") ? 12_000 : 1000);
+            assertThat(Double.parseDouble(row[6].replace(" %", ""))).isBetween(35.0, 100.0);
+        });
+        assertThat(rows.stream().mapToDouble(row -> Double.parseDouble(row[6].replace(" %", ""))))
+                .as("some have learnt more than what one half of the texts is called: " + table)
+                .anyMatch(accuracy -> accuracy > 65);
+        assertThat(Files.readAllBytes(output.resolve("accuracy.png"))).startsWith(0x89, 'P', 'N', 'G');
+        List<LabelledText> texts = LabelledText.read(output.resolve("generated.jsonl"));
+        assertThat(texts).hasSize(600).allSatisfy(t -> {
+            boolean praised = t.text().matches(".* (good|fine|great|lovely)[.]");
+            assertThat(t.label()).isEqualTo(praised != t.text().contains(" not ") ? "good" : "bad");
+        });
+    }
+
+    @Test
+    void piecesOfFilesBecomeLabelledTexts() throws IOException {
+        Path sky = Files.writeString(dir.resolve("sky.txt"), "the sky is blue\n\nand so is the sea\n".repeat(3));
+        Path more = Files.writeString(dir.resolve("more.jsonl"), "{\"text\": \"grass is green all over\"}\n");
+        Path texts = dir.resolve("texts.jsonl");
+        String[] args = {texts.toString(), "5", "4", sky.toString(), more.toString()};
+        assertThat(printed(() -> TextSources.main(args))).isEqualTo("10 pieces of 2 files" + System.lineSeparator());
+        List<LabelledText> pieces = LabelledText.read(texts);
+        assertThat(pieces.stream().map(LabelledText::label))
+                .containsExactly("sky", "sky", "sky", "sky", "sky", "more", "more", "more", "more", "more");
+        assertThat(pieces.subList(5, 10))
+                .allSatisfy(t -> assertThat(t.text()).isIn("grass is green all", "is green all over"));
+        args[2] = "6";
+        assertThatThrownBy(() -> TextSources.main(args))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(more + ": has 5 words; a piece has 6");
     }
 
     @Test
