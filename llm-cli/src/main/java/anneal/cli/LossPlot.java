@@ -1,16 +1,8 @@
 package anneal.cli;
 
-import anneal.io.AtomicFile;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import javax.imageio.ImageIO;
-import javax.imageio.stream.ImageOutputStream;
-import javax.imageio.stream.MemoryCacheImageOutputStream;
-import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.style.Styler;
@@ -77,14 +69,6 @@ final class LossPlot {
         if (!validSteps.isEmpty()) {
             chart.addSeries("validation", validSteps, validLosses).setMarker(SeriesMarkers.CIRCLE);
         }
-        ByteArrayOutputStream png = new ByteArrayOutputStream();
-        // in memory: ImageIO's own files, the one beside it in the temporary folder too, fail without naming the cause
-        try (ImageOutputStream memory = new MemoryCacheImageOutputStream(png)) {
-            ImageIO.write(BitmapEncoder.getBufferedImage(chart), "png", memory);
-            memory.flush();
-            AtomicFile.write(file, png.toByteArray());
-        } catch (IOException e) {
-            throw new UncheckedIOException(file.toString(), e);
-        }
+        Png.write(file, chart);
     }
 }

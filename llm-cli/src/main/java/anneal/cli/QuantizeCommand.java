@@ -53,7 +53,7 @@ final class QuantizeCommand implements Callable<Integer> {
             paramLabel = "PATH",
             description =
                     "New folder for nf4, fp4 and int8 (bitsandbytes' keys), new .gguf file for the others. The report"
-                            + " is report.json in it, or beside the file with the file's name in front.")
+                            + " is report.json and report.png in it, or beside the file with the file's name in front.")
     Path output;
 
     @Option(
@@ -120,15 +120,36 @@ final class QuantizeCommand implements Callable<Integer> {
 
     /** What was done, for the screen and for report.json. */
     private record Outcome(
-            String name, List<?> layers, Map<String, String> notes, long before, long after, String table) {
+            String name,
+            List<?> layers,
+            Map<String, String> notes,
+            long before,
+            long after,
+            String table,
+            Drawn drawn) {
         static Outcome of(String name, QuantReport r, Map<String, String> notes) {
-            return new Outcome(name, r.layers(), new TreeMap<>(notes), r.bytesBefore(), r.bytesAfter(), r.toString());
+            Drawn drawn = new Drawn(
+                    "||W - Q|| / ||W||",
+                    r.layers().stream()
+                            .map(l ->
+                                    new ReportPlot.Layer(l.path(), l.relativeError(), l.bytesBefore(), l.bytesAfter()))
+                            .toList());
+            return new Outcome(
+                    name, r.layers(), new TreeMap<>(notes), r.bytesBefore(), r.bytesAfter(), r.toString(), drawn);
         }
 
         static Outcome of(PostReport r) {
-            return new Outcome(r.method(), r.layers(), Map.of(), r.bytesBefore(), r.bytesAfter(), r.toString());
+            Drawn drawn = new Drawn(
+                    "|y' - y| / |y|",
+                    r.layers().stream()
+                            .map(l -> new ReportPlot.Layer(l.path(), l.error(), l.bytesBefore(), l.bytesAfter()))
+                            .toList());
+            return new Outcome(r.method(), r.layers(), Map.of(), r.bytesBefore(), r.bytesAfter(), r.toString(), drawn);
         }
     }
+
+    /** What report.png shows; {@code error} is the name of its errors. */
+    private record Drawn(String error, List<ReportPlot.Layer> layers) {}
 
     @Override
     public Integer call() {
@@ -158,9 +179,10 @@ final class QuantizeCommand implements Callable<Integer> {
                 out.printf(
                         Locale.ROOT, "Perplexity on %s: %.4f before, %.4f after%s.%n", measured, before, after, note());
             }
-            Json.write(report(), report(done, format, measured, before, after));
+            Json.write(report("json"), report(done, format, measured, before, after));
+            ReportPlot.write(report("png"), done.name + ", " + format.name(), done.drawn.error, done.drawn.layers);
         }
-        out.println("Model written to " + output + ", report to " + report());
+        out.println("Model written to " + output + ", report to " + report("json") + " and " + report("png"));
         return 0;
     }
 
@@ -200,7 +222,8 @@ final class QuantizeCommand implements Callable<Integer> {
             throw new IllegalArgumentException("--dtype " + dtype + " must be f32, f16 or bf16");
         }
         RunFolder.requireNew(output, "");
-        RunFolder.requireNew(report(), "");
+        RunFolder.requireNew(report("json"), "");
+        RunFolder.requireNew(report("png"), "");
     }
 
     private int window(int limit) {
@@ -268,10 +291,10 @@ final class QuantizeCommand implements Callable<Integer> {
                 : "";
     }
 
-    private Path report() {
+    private Path report(String type) {
         return output.toString().endsWith(".gguf")
-                ? output.resolveSibling(output.getFileName().toString().replaceFirst("[.]gguf$", ".report.json"))
-                : output.resolve("report.json");
+                ? output.resolveSibling(output.getFileName().toString().replaceFirst("[.]gguf$", ".report." + type))
+                : output.resolve("report." + type);
     }
 
     private Map<String, Object> report(Outcome done, QuantFormat format, Path measured, Double before, Double after) {

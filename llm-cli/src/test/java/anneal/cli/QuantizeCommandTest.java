@@ -4,6 +4,7 @@ import static anneal.cli.Cli.bad;
 import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
@@ -14,6 +15,7 @@ import anneal.model.DecoderConfig;
 import anneal.model.Family;
 import anneal.nn.Linear;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -21,6 +23,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -93,6 +96,7 @@ class QuantizeCommandTest {
         assertThat(report.list("layers")).hasSize(14);
         assertThat(report.number("bytesAfter", 0)).isBetween(1.0, report.number("bytesBefore", 0) / 2);
         assertThat(report.has("perplexityBefore")).isFalse();
+        assertThat(ImageIO.read(out.resolve("report.png").toFile()).getHeight()).isEqualTo(660);
         ok("generate", "--model", out, "--prompt", "The sky", "--max-tokens", 2);
         bad(quantize("nf4", out), "small", "exists");
     }
@@ -104,6 +108,7 @@ class QuantizeCommandTest {
         ok(quantize(format, out).toArray());
         storedAs(format.toUpperCase(Locale.ROOT), out);
         assertThat(Json.read(dir.resolve("small.report.json")).list("layers")).hasSize(14);
+        assertThat(dir.resolve("small.report.png")).isNotEmptyFile();
         ok("generate", "--model", out, "--prompt", "The sky", "--max-tokens", 2);
     }
 
@@ -225,6 +230,29 @@ class QuantizeCommandTest {
     }
 
     @Test
+    void aPictureInTheWayIsKept() throws IOException {
+        Path picture = Files.writeString(dir.resolve("no.report.png"), "mine");
+        bad(quantize("q4_0", dir.resolve("no.gguf")), "no.report.png", "exists");
+        assertThat(picture).hasContent("mine");
+        assertThat(dir.resolve("no.gguf")).doesNotExist();
+    }
+
+    @Test
+    void withoutErrorsThePictureHasBytesAlone() throws IOException {
+        Path with = dir.resolve("with.png"), without = dir.resolve("without.png");
+        List<ReportPlot.Layer> layers = List.of(
+                new ReportPlot.Layer("model.layers.0.mlp.up_proj", 0.1, 4_000_000, 500_000),
+                new ReportPlot.Layer("head", null, 1_000_000, 1_000_000));
+        ReportPlot.write(with, "some", "error", layers);
+        ReportPlot.write(without, "none", "error", layers.subList(1, 2));
+        assertThat(ImageIO.read(with.toFile()).getHeight()).isEqualTo(660);
+        assertThat(ImageIO.read(without.toFile()).getHeight()).isEqualTo(260);
+        assertThatThrownBy(() -> ReportPlot.write(dir.resolve("no/such.png"), "no", "error", layers))
+                .isInstanceOf(UncheckedIOException.class)
+                .hasMessageContaining("such.png");
+    }
+
+    @Test
     void flagsThatDoNotFitOneAnother() {
         Path file = dir.resolve("no.gguf");
         bad(quantize("q5_2", file), "\"q5_2\" is no format", "the nearest is q5_");
@@ -277,5 +305,6 @@ class QuantizeCommandTest {
         assertThat(dir.resolve("no")).doesNotExist();
         assertThat(dir.resolve("no.gguf")).doesNotExist();
         assertThat(dir.resolve("no.report.json")).doesNotExist();
+        assertThat(dir.resolve("no.report.png")).doesNotExist();
     }
 }
