@@ -29,6 +29,7 @@ class GoldenCensusTest {
             "models/[^/]+/(golden|model[^/]*)\\.safetensors(\\.index\\.json)?",
             "peft/base/.+",
             "peft/[^/]+/golden\\.(json|safetensors)",
+            "peft/continual[^/]*/(ewc|olora)\\.(json|safetensors)",
             "peft/combine[^/]*/[^/]+/(adapter_config\\.json|adapter_model\\.safetensors)",
             "peft/[^/]+/(init/)?(adapter_config\\.json|adapter_model\\.safetensors|README\\.md)",
             "quant/(gguf-blocks|four-bit|groupwise|distillation)[^/]*\\.(json|safetensors)",
@@ -40,7 +41,7 @@ class GoldenCensusTest {
     private static final List<String> NOT_YET = List.of(
             "parts/(baichuan|bert|marian|t5)[^/]*/.+",
             "text/metrics[^/]*\\.json",
-            "peft/(bottleneck-[^/]+|continual)/.+",
+            "peft/bottleneck-[^/]+/.+",
             "quant/.+",
             "align/.+",
             "make/.+",

@@ -36,9 +36,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The folders of golden/peft against PEFT's numbers; tolerances as its README suggests. */
 class PeftGoldenTest {
-    /** Folders of methods that this version does not have; a folder of any other name must pass. */
-    private static final Set<String> LATER = Set.of("continual");
-
     private static int cases;
     private static double worst;
 
@@ -50,7 +47,7 @@ class PeftGoldenTest {
         return Golden.cases("peft").stream()
                 .filter(f -> !f.getFileName().toString().equals("base"))
                 .filter(f -> !CombineGoldenTest.isCombination(f) && !ClassificationGoldenTest.isClassification(f))
-                .filter(f -> !LATER.contains(f.getFileName().toString()))
+                .filter(f -> !ContinualGoldenTest.isContinual(f))
                 .map(f -> DynamicTest.dynamicTest(f.getFileName().toString(), () -> {
                     try (Arena arena = Arena.ofShared()) {
                         Case.of(f, arena).check();
