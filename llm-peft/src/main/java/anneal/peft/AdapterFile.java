@@ -74,6 +74,7 @@ abstract class AdapterFile<M extends Method> {
                 new LoHaFile(),
                 new LoKrFile(),
                 new VeraFile(),
+                new OsfFile(),
                 new LnTuningFile(),
                 new BitFitFile(),
                 new LastLayersFile(),

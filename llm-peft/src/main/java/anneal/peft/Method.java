@@ -13,6 +13,7 @@ public sealed interface Method
                 LoHa,
                 LoKr,
                 Vera,
+                Osf,
                 LnTuning,
                 BitFit,
                 LastLayers,

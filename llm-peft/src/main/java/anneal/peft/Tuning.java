@@ -26,6 +26,7 @@ interface Tuning extends Trainable {
             case LoKr loKr ->
                 LinearTuning.of(loKr.targets().find(root, everyName), (p, l) -> new LoKrLayer(l, loKr, p));
             case Vera vera -> VeraTuning.of(vera, root, everyName);
+            case Osf osf -> osf.tuning(root, everyName);
             case LnTuning ln -> ln.tuning(root, everyName);
             case BitFit bitFit -> bitFit.tuning(root, everyName);
             case LastLayers last -> last.tuning(root);

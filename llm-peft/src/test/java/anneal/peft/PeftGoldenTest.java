@@ -250,9 +250,8 @@ class PeftGoldenTest {
                             key,
                             weights.get(key.substring("merged.".length())).toArray(),
                             golden.get(key).floats(),
-                            // The recorded base after an f32 SVD lies up to 1.6e-6 from that of an f64 one; ours is the
-                            // latter.
-                            residuals().isEmpty() ? 1e-6 : 3e-6));
+                            // What an f32 SVD gave lies up to 1.6e-6 from what an f64 one gives; ours is the latter.
+                            residuals().isEmpty() && !(adapters.method() instanceof Osf) ? 1e-6 : 3e-6));
             adapters.unmerge();
             compareFiles(adapters);
         }
