@@ -5,6 +5,7 @@ import anneal.train.Adam;
 import anneal.train.AdamW;
 import anneal.train.AdamW8bit;
 import anneal.train.Lion;
+import anneal.train.Lion8bit;
 import anneal.train.Sgd;
 import anneal.train.UpdateRule;
 
@@ -15,6 +16,7 @@ enum OptimizerName {
     adam,
     sgd,
     lion,
+    lion8bit,
     adafactor;
 
     /** The rule with its usual settings. */
@@ -25,6 +27,7 @@ enum OptimizerName {
             case adam -> new Adam(0.9, 0.999, 1e-8, weightDecay);
             case sgd -> new Sgd(0.9, 0, false, weightDecay);
             case lion -> new Lion(0.9, 0.99, weightDecay);
+            case lion8bit -> new Lion8bit(0.9, 0.99, weightDecay);
             case adafactor -> new Adafactor(false, false, false, 1, -0.8, 0, 1e-30, 1e-3, weightDecay);
         };
     }

@@ -113,6 +113,9 @@ class TrainingCommandsTest {
         byte[] paged = weights("paged", "--optimizer", "adamw8bit", "--optimizer-state", pages);
         assertThat(bytes).isNotEqualTo(full).isEqualTo(paged);
         assertThat(pages).isEmptyDirectory();
+        assertThat(weights("lion", "--optimizer", "lion"))
+                .isNotEqualTo(weights("lion8bit", "--optimizer", "lion8bit"))
+                .isNotEqualTo(bytes);
         assertThat(Files.readAllLines(dir.resolve("paged/config.yaml"))).contains("optimizer: adamw8bit");
         Path file = Files.writeString(dir.resolve("file"), "x");
         bad(with(sft(dir.resolve("bad"), 2), "--optimizer-state", file), file + " cannot hold pages of memory: ");

@@ -1,6 +1,6 @@
 package anneal.tensor;
 
-import anneal.kernels.BlockwiseAdam;
+import anneal.kernels.BlockwiseUpdates;
 import anneal.kernels.DynamicMap;
 import anneal.kernels.Kernels;
 import java.lang.foreign.MemorySegment;
@@ -51,35 +51,35 @@ public final class UpdateOps {
     }
 
     /**
-     * The same with moments of one byte a number, {@link BlockwiseAdam#BLOCK} of which share a scale.
+     * The same with moments of one byte a number, {@link BlockwiseUpdates#BLOCK} of which share a scale.
      *
      * <p>Shapes: p [..], codes as many bytes, scales one float for each block.
      */
     public static void adam(
             Tensor p, MemorySegment mCodes, Tensor mScales, MemorySegment vCodes, Tensor vScales, Adam s) {
-        requireBlocks(p, mCodes, mScales);
-        requireBlocks(p, vCodes, vScales);
-        BlockwiseAdam.update(
+        requireBlocks("adam", p, mCodes, mScales);
+        requireBlocks("adam", p, vCodes, vScales);
+        BlockwiseUpdates.adam(
                 p.buf(),
                 p.gradBuf(),
-                new BlockwiseAdam.Moment(DynamicMap.SIGNED, mCodes, mScales.buf()),
-                new BlockwiseAdam.Moment(DynamicMap.UNSIGNED, vCodes, vScales.buf()),
+                new BlockwiseUpdates.Moment(DynamicMap.SIGNED, mCodes, mScales.buf()),
+                new BlockwiseUpdates.Moment(DynamicMap.UNSIGNED, vCodes, vScales.buf()),
                 p.size(),
                 numbers(s));
     }
 
-    /** The scales of a moment in bytes, one for each {@link BlockwiseAdam#BLOCK} numbers of the parameter. */
+    /** The scales of a moment in bytes, one for each {@link BlockwiseUpdates#BLOCK} numbers of the parameter. */
     public static Shape scales(Shape parameter) {
-        return Shape.of(Math.toIntExact(DynamicMap.blocks(parameter.size(), BlockwiseAdam.BLOCK)));
+        return Shape.of(Math.toIntExact(DynamicMap.blocks(parameter.size(), BlockwiseUpdates.BLOCK)));
     }
 
-    private static void requireBlocks(Tensor p, MemorySegment codes, Tensor scales) {
+    private static void requireBlocks(String op, Tensor p, MemorySegment codes, Tensor scales) {
         Shape.require(
                 codes.byteSize() == p.size() && scales.shape().equals(scales(p.shape())),
-                "adam",
+                op,
                 p,
                 scales,
-                "there must be a byte for each number and a scale for each " + BlockwiseAdam.BLOCK);
+                "there must be a byte for each number and a scale for each " + BlockwiseUpdates.BLOCK);
     }
 
     private static Kernels.Adam numbers(Adam s) {
@@ -141,13 +141,23 @@ public final class UpdateOps {
     /** p = p (1 - decay) - rate sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g. Chen et al., arXiv:2302.06675. */
     public static void lion(Tensor p, Tensor m, Lion s) {
         requireState("lion", p, m);
-        K.lion(
-                p.buf(),
-                p.gradBuf(),
-                m.buf(),
-                p.size(),
-                new Kernels.Lion((float) s.gradScale(), (float) s.beta1(), (float) s.beta2(), (float) s.decay(), (float)
-                        s.rate()));
+        K.lion(p.buf(), p.gradBuf(), m.buf(), p.size(), numbers(s));
+    }
+
+    /**
+     * The same with a mean of one byte a number.
+     *
+     * <p>Shapes: p [..], codes as many bytes, scales one float for each block of {@link BlockwiseUpdates#BLOCK}.
+     */
+    public static void lion(Tensor p, MemorySegment codes, Tensor scales, Lion s) {
+        requireBlocks("lion", p, codes, scales);
+        BlockwiseUpdates.Moment mean = new BlockwiseUpdates.Moment(DynamicMap.SIGNED, codes, scales.buf());
+        BlockwiseUpdates.lion(p.buf(), p.gradBuf(), mean, p.size(), numbers(s));
+    }
+
+    private static Kernels.Lion numbers(Lion s) {
+        return new Kernels.Lion(
+                (float) s.gradScale(), (float) s.beta1(), (float) s.beta2(), (float) s.decay(), (float) s.rate());
     }
 
     /** Sum of squares of all numbers of x. */

@@ -45,7 +45,8 @@ public record AdamW8bit(double beta1, double beta2, double eps, double weightDec
         this(0.9, 0.999, 1e-8, weightDecay);
     }
 
-    private static boolean small(Shape parameter) {
+    /** Whether the state of this parameter is floats. */
+    static boolean small(Shape parameter) {
         return parameter.size() < SMALLEST;
     }
 

@@ -19,6 +19,7 @@ class UpdateRulesTest {
         assertThatThrownBy(() -> new Adafactor(true, false, true, 1, -0.8, 0, 1e-30, 1e-3, 0))
                 .hasMessage("Adafactor: warmupInit needs relativeStep");
         assertThatThrownBy(() -> new Lion(Double.NaN, 0.99, 0)).hasMessage("Lion: beta1 NaN must be in [0.0, 1.0)");
+        assertThatThrownBy(() -> new Lion8bit(0.9, 1, 0)).hasMessage("Lion8bit: beta2 1.0 must be in [0.0, 1.0)");
     }
 }
 
@@ -141,6 +142,28 @@ class LionRuleTest extends UpdateRuleContract {
     @Override
     UpdateRule withDecay() {
         return new Lion(0.9, 0.99, 0.1);
+    }
+
+    @Override
+    double parabolaRate() {
+        return 0.0125;
+    }
+
+    @Override
+    double rosenbrockRate() {
+        return 1.5e-3;
+    }
+}
+
+class Lion8bitRuleTest extends UpdateRuleContract {
+    @Override
+    UpdateRule rule() {
+        return new Lion8bit();
+    }
+
+    @Override
+    UpdateRule withDecay() {
+        return new Lion8bit(0.9, 0.99, 0.1);
     }
 
     @Override

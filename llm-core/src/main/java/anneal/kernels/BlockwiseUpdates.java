@@ -7,16 +7,16 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * An Adam step whose two moments lie in memory as one byte a number: a quarter of the state. Dettmers et al., arXiv:2110.02861.
+ * Steps of Adam and Lion whose moments lie in memory as one byte a number: a quarter of the state. Dettmers et al., arXiv:2110.02861.
  *
- * <p>A piece of both moments is widened, {@link Kernels#adam} moves the parameters with it, and the new moments become bytes again
- * before anybody looks at the next piece, so the parameters feel the moments of this step as floats.
+ * <p>A piece of the moments is widened, {@link Kernels#adam} or {@link Kernels#lion} moves the parameters with it, and the new moments
+ * become bytes again before anybody looks at the next piece, so the parameters feel the moments of this step as floats.
  */
-public final class BlockwiseAdam {
+public final class BlockwiseUpdates {
     /** Numbers that share a scale; bitsandbytes' blockwise optimisers have the same. */
     public static final int BLOCK = 256;
 
-    /** Numbers that are widened at a time: both moments stay in the first cache. */
+    /** Numbers that are widened at a time: the moments stay in the first cache. */
     private static final int PIECE = 8 * BLOCK;
 
     /** Pieces of a task. */
@@ -24,7 +24,7 @@ public final class BlockwiseAdam {
 
     private static final Workspaces<Buffers> BUFFERS = new Workspaces<>(Buffers::new);
 
-    private BlockwiseAdam() {}
+    private BlockwiseUpdates() {}
 
     /**
      * A moment.
@@ -65,20 +65,38 @@ public final class BlockwiseAdam {
         }
     }
 
-    /** Moves n parameters against their gradients g, in place; see {@link Kernels.Adam}. */
-    public static void update(MemorySegment p, MemorySegment g, Moment mean, Moment square, long n, Kernels.Adam s) {
+    /** {@link Kernels#adam} of n parameters p with gradients g. */
+    public static void adam(MemorySegment p, MemorySegment g, Moment mean, Moment square, long n, Kernels.Adam s) {
+        byPieces(n, (from, count, b) -> {
+            mean.widen(from, count, b.mean, b);
+            square.widen(from, count, b.square, b);
+            Kernels.get().adam(part(p, from, count), part(g, from, count), b.mean, b.square, count, s);
+            mean.narrow(from, count, b.mean, b);
+            square.narrow(from, count, b.square, b);
+        });
+    }
+
+    /** {@link Kernels#lion} of n parameters p with gradients g. */
+    public static void lion(MemorySegment p, MemorySegment g, Moment mean, long n, Kernels.Lion s) {
+        byPieces(n, (from, count, b) -> {
+            mean.widen(from, count, b.mean, b);
+            Kernels.get().lion(part(p, from, count), part(g, from, count), b.mean, count, s);
+            mean.narrow(from, count, b.mean, b);
+        });
+    }
+
+    private interface Piece {
+        void move(long from, int count, Buffers b);
+    }
+
+    private static void byPieces(long n, Piece piece) {
         int size = TASK * PIECE;
         Parallel.run(
                 Math.toIntExact(Math.ceilDiv(n, size)),
                 task -> BUFFERS.use(b -> {
                     long end = Math.min(n, (task + 1L) * size);
                     for (long from = (long) task * size; from < end; from += PIECE) {
-                        int count = (int) Math.min(PIECE, end - from);
-                        mean.widen(from, count, b.mean, b);
-                        square.widen(from, count, b.square, b);
-                        Kernels.get().adam(part(p, from, count), part(g, from, count), b.mean, b.square, count, s);
-                        mean.narrow(from, count, b.mean, b);
-                        square.narrow(from, count, b.square, b);
+                        piece.move(from, (int) Math.min(PIECE, end - from), b);
                     }
                 }));
     }
