@@ -10,6 +10,8 @@ import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
 import anneal.kernels.Matrix;
 import anneal.model.Decoder;
+import anneal.model.DecoderConfig;
+import anneal.model.Family;
 import anneal.model.SequenceClassifier;
 import anneal.model.Tokens;
 import anneal.peft.AdaLora;
@@ -56,6 +58,9 @@ class InteropTest {
 
     /** The second one ends after three tokens: what follows is padding. */
     private static final int[] TEXTS = {5, 1, 17, 9, 30, 2, 8, 44, 21, 0, 0, 0};
+    /** What GGUF files are written in. */
+    private static final List<String> QUANTISED =
+            List.of("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k");
 
     @TempDir
     private static Path dir;
@@ -139,14 +144,15 @@ class InteropTest {
                 write("classifier", TEXTS, model.logits(Tokens.of(TEXTS, 2, 6)));
             }
         }
-        for (DType type : List.of(DType.F32, DType.BF16)) {
-            names.add("gguf-" + type);
-            gguf(base, "gguf-" + type, lm -> lm, type);
+        for (DType type : List.of(DType.F32, DType.F16, DType.BF16, DType.Q8_0)) {
+            names.add("gguf-all-" + type);
+            gguf(base, "gguf-all-" + type, lm -> lm, type);
         }
-        for (String format : List.of("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")) { // K blocks are longer than rows here
+        Path wide = wide(dir.resolve("wide"));
+        for (String format : QUANTISED) {
             names.add("gguf-" + format);
             gguf(
-                    base,
+                    wide,
                     "gguf-" + format,
                     lm -> Quantizer.format(QuantFormat.of(format))
                             .except("lm_head")
@@ -163,6 +169,46 @@ class InteropTest {
         System.out.println("interop " + worst);
         assertThat(worst.keySet()).as(printed).containsExactlyInAnyOrderElementsOf(names);
         assertThat(worst.values()).allSatisfy(d -> assertThat(d).isLessThan(5e-5));
+    }
+
+    /** A model whose rows are whole K blocks. */
+    private static Path wide(Path folder) {
+        DecoderConfig config = DecoderConfig.builder(Family.LLAMA)
+                .vocabSize(TinyModel.VOCABULARY)
+                .hiddenSize(256)
+                .feedForwardSize(512)
+                .layers(1)
+                .heads(4, 2, 64)
+                .contextLength(TinyModel.CONTEXT)
+                .initRange(0.1)
+                .build();
+        try (Pretrained lm = Pretrained.create(config, TinyModel.tokenizer(), 5)) {
+            lm.save(folder);
+        }
+        return folder;
+    }
+
+    /** llama.cpp loads a file of ours and computes our logits, but for what it rounds: inputs to 8 bits, keys and values to 16. */
+    @Test
+    void llamaCppRunsAFileOfOurs() throws Exception {
+        boolean there = run("-c", "import llama_cpp").isEmpty();
+        String missing = "interop: " + PYTHON + " has no llama_cpp (pip install llama-cpp-python)";
+        if (!there) {
+            System.out.println(missing);
+        }
+        assumeTrue(there, missing);
+        Path file = dir.resolve("run.gguf");
+        try (Pretrained lm = Pretrained.load(wide(dir.resolve("run")))) {
+            Quantizer.format(QuantFormat.of("q4_k")).except("lm_head").apply(lm.model());
+            lm.saveGguf(file, DType.F32);
+            logits(lm.model(), "llama");
+        }
+        Path logits = dir.resolve("logits").resolve("llama.safetensors");
+        String printed =
+                run(Path.of("src", "test", "python", "llama.py").toString(), file.toString(), logits.toString());
+        assertThat(printed).startsWith("llama worst ");
+        System.out.print("interop " + printed);
+        assertThat(Double.parseDouble(printed.split(" ")[2])).isLessThan(0.03);
     }
 
     /** What training would do. */
