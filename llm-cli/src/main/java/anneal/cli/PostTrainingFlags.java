@@ -1,10 +1,14 @@
 package anneal.cli;
 
 import anneal.kernels.BlockFormat;
+import anneal.nn.LayerWatch;
+import anneal.nn.Module;
 import anneal.quant.GgufBlocks;
 import anneal.quant.Int8;
 import anneal.quant.QuantFormat;
+import anneal.quant.calibrate.Calibration;
 import anneal.quant.post.Awq;
+import anneal.quant.post.BitWidths;
 import anneal.quant.post.Gptq;
 import anneal.quant.post.Grid;
 import anneal.quant.post.LayerDistillation;
@@ -12,6 +16,7 @@ import anneal.quant.post.PostTraining;
 import anneal.quant.post.SmoothQuant;
 import anneal.quant.post.ZeroQuant;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import picocli.CommandLine.Option;
@@ -24,6 +29,12 @@ final class PostTrainingFlags {
         awq,
         smoothquant,
         zeroquant
+    }
+
+    enum Level {
+        o1,
+        o2,
+        o3
     }
 
     @Option(
@@ -44,11 +55,34 @@ final class PostTrainingFlags {
     @Option(
             names = "--alpha",
             paramLabel = "X",
-            description = "smoothquant: how much of the difficulty goes to the weights (default: 0.5).")
+            description = "smoothquant: how much of the difficulty goes to the weights, 0 to 1 (default: 0.5).")
     Double alpha;
 
     @Option(names = "--search-alpha", arity = "0", description = "smoothquant: an alpha for each input of layers.")
     Boolean searchAlpha;
+
+    @Option(
+            names = "--level",
+            paramLabel = "NAME",
+            description =
+                    "smoothquant with int8: what shares a scale of the inputs. o1: each token, o2: all tokens of a call, o3: all,"
+                            + " from --data; from the most accurate to the cheapest. Written as compressed-tensors' folder"
+                            + " (default: none: bitsandbytes' int8, each token, large columns in floats).")
+    Level level;
+
+    @Option(
+            names = "--four-bit",
+            split = ",",
+            paramLabel = "LIST",
+            description = "zeroquant: layers that have 4 bits and not those of --format, as regular expressions:"
+                    + " mlp,layers.0.")
+    List<String> fourBit;
+
+    @Option(
+            names = "--four-bit-share",
+            paramLabel = "X",
+            description = "zeroquant: 4 bits for the layers that suffer least, up to this share of the weights.")
+    Double fourBitShare;
 
     @Option(
             names = "--lkd-passes",
@@ -69,6 +103,9 @@ final class PostTrainingFlags {
         option("--no-clip", noClip, Name.awq, given, owners);
         option("--alpha", alpha, Name.smoothquant, given, owners);
         option("--search-alpha", searchAlpha, Name.smoothquant, given, owners);
+        option("--level", level, Name.smoothquant, given, owners);
+        option("--four-bit", fourBit, Name.zeroquant, given, owners);
+        option("--four-bit-share", fourBitShare, Name.zeroquant, given, owners);
         option("--lkd-passes", lkdPasses, Name.zeroquant, given, owners);
         option("--lkd-rate", lkdRate, Name.zeroquant, given, owners);
         given.values().removeIf(Objects::isNull);
@@ -83,6 +120,18 @@ final class PostTrainingFlags {
         }
         if (lkdRate != null && lkdPasses == null) {
             throw new IllegalArgumentException("--lkd-rate needs --lkd-passes");
+        }
+        if (fourBit != null && fourBitShare != null) {
+            throw new IllegalArgumentException("--four-bit and --four-bit-share: give one or the other");
+        }
+        if (level != null && !(format instanceof Int8)) {
+            throw new IllegalArgumentException(
+                    "--level " + level + " is for --format int8, whose products are of integers;" + " with "
+                            + format.name() + " inputs stay as they are");
+        }
+        if (noClip != null && !plain(format)) {
+            throw new IllegalArgumentException("--no-clip: with " + format.name()
+                    + " no ranges are searched: only q4_0, q4_1, q5_0, q5_1 and q8_0 leave them free");
         }
         if (!fits(format)) {
             throw new IllegalArgumentException(
@@ -99,8 +148,8 @@ final class PostTrainingFlags {
     private boolean fits(QuantFormat format) {
         return switch (method) {
             case rtn -> true;
-            case gptq, awq -> plain(format);
-            case smoothquant -> format instanceof Int8;
+            case gptq -> plain(format);
+            case awq, smoothquant -> true;
             case zeroquant -> plain(format) && grid(format).symmetric();
         };
     }
@@ -114,13 +163,11 @@ final class PostTrainingFlags {
 
     private String possible() {
         return switch (method) {
-            case rtn -> "";
-            case gptq, awq ->
+            case rtn, awq, smoothquant -> "";
+            case gptq ->
                 "its codes stand on a grid with one scale for 32 weights, which q4_0, q4_1, q5_0, q5_1 and q8_0 can hold;"
-                        + " this format has another one and would round them a second time (use --method rtn)";
-            case smoothquant ->
-                "it prepares inputs and weights for products of 8-bit integers, and of the formats with files only int8"
-                        + " multiplies so (for weights alone use --method awq)";
+                        + " this format has another one and would round them a second time (--method awq goes with every"
+                        + " format)";
             case zeroquant ->
                 "its codes are symmetric with one scale for 32 weights, which q4_0, q5_0 and q8_0 can hold (use --method"
                         + " rtn for this format)";
@@ -131,24 +178,47 @@ final class PostTrainingFlags {
         return Grid.of(((GgufBlocks) format).format());
     }
 
-    /** The method whose codes the format holds; not for rtn and smoothquant, which end with a rounding of {@code format} itself. */
+    /** True if the method ends with a rounding of the format itself, after scales were moved. */
+    boolean onlyScales(QuantFormat format) {
+        return method == Name.smoothquant && level == null || method == Name.awq && !plain(format);
+    }
+
+    /** Moves scales out of activations in floats; returns what was chosen for each layer. */
+    Map<String, String> scale(QuantFormat format, Module root, Runnable forward, LayerWatch watch) {
+        if (method == Name.awq) {
+            return Awq.fold(root, format, forward, watch);
+        }
+        Calibration seen = Calibration.capture(root, path -> true, Calibration.Options.SAMPLES, forward);
+        return smoothing().smooth(root, seen);
+    }
+
+    /** The method whose codes the format holds. */
     PostTraining onGrid(QuantFormat format) {
-        Grid grid = grid(format);
         return switch (method) {
-            case gptq -> new Gptq(grid, damping == null ? 0.01 : damping, actOrder != null, 128);
-            case awq -> new Awq(grid, 20, noClip == null, true);
-            case zeroquant -> new ZeroQuant(grid.bits(), grid.bits(), grid.group(), distillation());
-            case rtn, smoothquant -> throw new AssertionError(method + " has no grid of its own");
+            case gptq -> new Gptq(grid(format), damping == null ? 0.01 : damping, actOrder != null, 128);
+            case awq -> new Awq(grid(format), 20, noClip == null, true);
+            case zeroquant ->
+                new ZeroQuant(widths(grid(format).bits()), grid(format).group(), distillation());
+            case smoothquant -> smoothing();
+            case rtn -> throw new AssertionError(method + " has no grid of its own");
         };
+    }
+
+    private BitWidths widths(int bits) {
+        if (fourBit != null) {
+            return new BitWidths.Matching(bits, 4, fourBit);
+        }
+        return new BitWidths.LeastSensitive(bits, 4, fourBitShare == null ? 0 : fourBitShare);
     }
 
     private LayerDistillation distillation() {
         return lkdPasses == null ? null : new LayerDistillation(lkdPasses, lkdRate == null ? 1e-4 : lkdRate);
     }
 
-    /** SmoothQuant with these options, for {@code int8}: a scale for each token. */
-    SmoothQuant smoothing() {
-        SmoothQuant.Builder b = SmoothQuant.o1().alpha(alpha == null ? 0.5 : alpha);
+    private SmoothQuant smoothing() {
+        SmoothQuant.Builder b =
+                level == Level.o3 ? SmoothQuant.o3() : level == Level.o2 ? SmoothQuant.o2() : SmoothQuant.o1();
+        b.alpha(alpha == null ? 0.5 : alpha);
         return (searchAlpha == null ? b : b.search()).build();
     }
 }

@@ -9,7 +9,6 @@ import anneal.quant.Int8;
 import anneal.quant.Nf4;
 import anneal.quant.QuantFormat;
 import anneal.quant.QuantReport;
-import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Layers;
 import anneal.quant.post.PostReport;
 import anneal.tensor.DType;
@@ -41,7 +40,10 @@ import picocli.CommandLine.Spec;
             "  anneal quantize --model folder --format q4_k --data held-out.txt --output small.gguf",
             "  anneal quantize --model folder --method gptq --format q4_0 --data text.txt --valid held-out.txt"
                     + " --output small.gguf",
-            "  anneal quantize --model folder --method smoothquant --format int8 --data text.txt --output small"
+            "  anneal quantize --model folder --method awq --format nf4 --data text.txt --output small",
+            "  anneal quantize --model folder --method smoothquant --level o3 --format int8 --data text.txt --output small",
+            "  anneal quantize --model folder --method zeroquant --format q8_0 --four-bit-share 0.5 --data text.txt"
+                    + " --output small.gguf"
         })
 final class QuantizeCommand implements Callable<Integer> {
     @Option(names = "--model", required = true, paramLabel = "PATH", description = "Folder or .gguf file.")
@@ -52,8 +54,9 @@ final class QuantizeCommand implements Callable<Integer> {
             required = true,
             paramLabel = "PATH",
             description =
-                    "New folder for nf4, fp4 and int8 (bitsandbytes' keys), new .gguf file for the others. The report"
-                            + " is report.json and report.png in it, or beside the file with the file's name in front.")
+                    "New folder for nf4, fp4 and int8 (bitsandbytes' keys; with --level compressed-tensors'), new .gguf file"
+                            + " for the others. The report is report.json and report.png in it, or beside the file with the"
+                            + " file's name in front.")
     Path output;
 
     @Option(
@@ -61,7 +64,7 @@ final class QuantizeCommand implements Callable<Integer> {
             required = true,
             paramLabel = "NAME",
             description = FormatName.NAMES
-                    + ". gptq and awq: q4_0, q4_1, q5_0, q5_1, q8_0; zeroquant: q4_0, q5_0, q8_0; smoothquant: int8.")
+                    + ". gptq: q4_0, q4_1, q5_0, q5_1, q8_0; zeroquant: q4_0, q5_0, q8_0; the other methods: all.")
     String formatName;
 
     @Option(
@@ -192,7 +195,8 @@ final class QuantizeCommand implements Callable<Integer> {
         switch (format) {
             case GroupInt g ->
                 throw new IllegalArgumentException("--format " + formatName + ": no file holds " + g.name()
-                        + "; what can be written is " + FormatName.NAMES);
+                        + "; the same codes with a scale for 32 are q4_0 (signed), q4_1, q5_0, q5_1 and q8_0; what can be"
+                        + " written is " + FormatName.NAMES);
             case GgufBlocks g
             when !output.toString().endsWith(".gguf") ->
                 throw new IllegalArgumentException("--output " + output + ": " + g.name()
@@ -264,15 +268,15 @@ final class QuantizeCommand implements Callable<Integer> {
     private Outcome quantise(Pretrained lm, QuantFormat format, Runnable forward, Progress progress) {
         return switch (method.method) {
             case rtn -> Outcome.of("rtn", QuantizeFlags.quantize(format, lm.model(), progress), Map.of());
-            case smoothquant -> {
-                Calibration seen =
-                        Calibration.capture(lm.model().root(), path -> true, Calibration.Options.SAMPLES, forward);
-                Map<String, String> alphas =
-                        method.smoothing().smooth(lm.model().root(), seen);
-                yield Outcome.of("smoothquant", QuantizeFlags.quantize(format, lm.model(), progress), alphas);
+            case gptq, awq, smoothquant, zeroquant -> {
+                if (method.onlyScales(format)) {
+                    Map<String, String> chosen = method.scale(format, lm.model().root(), forward, progress::layer);
+                    yield Outcome.of(
+                            method.method.name(), QuantizeFlags.quantize(format, lm.model(), progress), chosen);
+                }
+                yield Outcome.of(
+                        method.onGrid(format).apply(lm.model().root(), path -> true, forward, progress::layer));
             }
-            case gptq, awq, zeroquant ->
-                Outcome.of(method.onGrid(format).apply(lm.model().root(), path -> true, forward, progress::layer));
         };
     }
 
@@ -310,7 +314,7 @@ final class QuantizeCommand implements Callable<Integer> {
             json.put("perplexityAfter", after);
         }
         if (!done.notes.isEmpty()) {
-            json.put("alphas", done.notes);
+            json.put("chosen", done.notes);
         }
         json.put("layers", done.layers);
         return json;

@@ -14,8 +14,12 @@ import anneal.io.JsonObject;
 import anneal.model.DecoderConfig;
 import anneal.model.Family;
 import anneal.nn.Linear;
+import anneal.quant.post.W8A8Linear;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -186,7 +190,7 @@ class QuantizeCommandTest {
         ok(quantize("int8", plain).toArray());
         storedAs("INT8", out);
         JsonObject report = Json.read(out.resolve("report.json"));
-        assertThat(report.object("alphas").map()).containsKey("model.layers.0.self_attn.q_proj");
+        assertThat(report.object("chosen").map()).containsKey("model.layers.0.self_attn.q_proj");
         assertThat(report.number("perplexityAfter", 0))
                 .isCloseTo(report.number("perplexityBefore", 0), within(0.05 * report.number("perplexityBefore", 0)));
         assertThat(Files.readAllBytes(out.resolve("model.safetensors")))
@@ -215,6 +219,113 @@ class QuantizeCommandTest {
                 .isNotEqualTo(Files.readAllBytes(without.resolve(weights)));
     }
 
+    /** Scales move into norms, values and up; then the format rounds, whatever it is. On outliers that helps: see FoldingTest. */
+    @ParameterizedTest
+    @CsvSource({
+        "awq,nf4,NF4-DQ",
+        "awq,int8,INT8",
+        "smoothquant,nf4,NF4-DQ",
+        "smoothquant,q4_1,Q4_1",
+        "smoothquant,q8_0,Q8_0"
+    })
+    void scalesAreMovedBeforeAnyFormatRounds(String method, String format, String name) throws IOException {
+        String end = format.startsWith("q") ? ".gguf" : "";
+        Path out = dir.resolve("moved" + end), nearest = dir.resolve("rtn" + end);
+        ok(calibrated(method, format, out).toArray());
+        ok(quantize(format, nearest).toArray());
+        storedAs(name, out);
+        JsonObject report = Json.read(end.isEmpty() ? out.resolve("report.json") : dir.resolve("moved.report.json"));
+        assertThat(report.object("chosen").string("model.layers.0.self_attn.q_proj"))
+                .startsWith(method.equals("awq") ? "ratio " : "alpha ");
+        double before = report.number("perplexityBefore", 0);
+        assertThat(report.number("perplexityAfter", 0)).isCloseTo(before, within(0.15 * before));
+        Path weights = Path.of(end.isEmpty() ? "model.safetensors" : "");
+        assertThat(Files.readAllBytes(out.resolve(weights))).isNotEqualTo(Files.readAllBytes(nearest.resolve(weights)));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"o1,token,true", "o2,tensor,true", "o3,tensor,false"})
+    void aLevelIsInTheFolderAndInWhatIsReadFromIt(String level, String strategy, boolean dynamic) throws IOException {
+        Path out = dir.resolve("level");
+        ok(calibrated("smoothquant", "int8", out, "--level", level).toArray());
+        storedAs("W8A8", out);
+        JsonObject q = Json.read(out.resolve("config.json")).object("quantization_config");
+        assertThat(q.string("quant_method")).isEqualTo("compressed-tensors");
+        JsonObject inputs = q.object("config_groups").object("group_0").object("input_activations");
+        assertThat(inputs.string("strategy")).isEqualTo(strategy);
+        assertThat(inputs.map()).containsEntry("dynamic", dynamic);
+        try (Pretrained lm = Pretrained.load(out)) {
+            W8A8Linear w = (W8A8Linear) lm.model()
+                    .find(Linear.class)
+                    .get("model.layers.0.mlp.up_proj")
+                    .weight();
+            assertThat(w.activations().ordinal()).isEqualTo(level.charAt(1) - '1');
+            lm.save(dir.resolve("again"));
+        }
+        assertThat(Files.readAllBytes(dir.resolve("again/model.safetensors")))
+                .isEqualTo(Files.readAllBytes(out.resolve("model.safetensors")));
+        JsonObject report = Json.read(out.resolve("report.json"));
+        double before = report.number("perplexityBefore", 0), after = report.number("perplexityAfter", 0);
+        System.out.printf("smoothquant %s: perplexity %.4f -> %.4f%n", level, before, after);
+        assertThat(after).isCloseTo(before, within(0.02 * before)).isNotEqualTo(before);
+        ok("generate", "--model", out, "--prompt", "The sky", "--max-tokens", 2);
+        Path config = out.resolve("config.json");
+        Files.writeString(config, Files.readString(config).replaceFirst("\"type\" *: *\"int\"", "\"type\": \"float\""));
+        bad(List.of("generate", "--model", out, "--prompt", "x"), "compressed-tensors", "type=float", "cannot be read");
+    }
+
+    @Test
+    void someLayersHaveFourBits() {
+        Path named = dir.resolve("named.gguf"), share = dir.resolve("share.gguf");
+        ok(calibrated("zeroquant", "q8_0", named, "--four-bit", "mlp,layers.0.*q_proj")
+                .toArray());
+        Map<String, String> formats = formats(named);
+        assertThat(formats)
+                .containsEntry("model.layers.0.self_attn.q_proj", "Q4_0")
+                .containsEntry("model.layers.1.self_attn.q_proj", "Q8_0")
+                .containsEntry("model.layers.1.mlp.down_proj", "Q4_0");
+        assertThat(formats.values().stream().filter("Q4_0"::equals)).hasSize(7);
+        ok(calibrated("zeroquant", "q8_0", share, "--four-bit-share", 0.5).toArray());
+        long numbers = 0, few = 0;
+        try (Pretrained lm = Pretrained.load(share)) {
+            for (Linear l : lm.model().find(Linear.class).values()) {
+                String format = l.weight().format();
+                numbers += format.startsWith("Q") ? (long) l.in() * l.out() : 0;
+                few += format.equals("Q4_0") ? (long) l.in() * l.out() : 0;
+            }
+        }
+        assertThat((double) few / numbers).isBetween(0.35, 0.5);
+        Path no = dir.resolve("no.gguf");
+        bad(
+                calibrated("zeroquant", "q8_0", no, "--four-bit", "q_prj"),
+                "\"q_prj\" fits no layer; the nearest is \"q_proj\"");
+        bad(
+                calibrated("zeroquant", "q8_0", no, "--four-bit", "(mlp"),
+                "\"(mlp\" is no regular expression: Unclosed group");
+        bad(calibrated("zeroquant", "q8_0", no, "--four-bit-share", 1.5), "share 1.5 of the weights must be in [0, 1]");
+        bad(calibrated("zeroquant", "q8_0", no, "--four-bit", "mlp", "--four-bit-share", 0.5), "one or the other");
+        nothingIsWritten();
+    }
+
+    @Test
+    void weightsThatAreNotNumbersAreNamed() throws IOException {
+        Path broken = TinyModel.write(dir.resolve("broken")), weights = broken.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        int at = (int) ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getLong(0) + 8;
+        String header = new String(bytes, 8, at - 8, StandardCharsets.UTF_8);
+        String from = header.replaceFirst("(?s).*\"model.layers.1.mlp.up_proj.weight\".*?\\[(\\d+),\\d+\\]\\}.*", "$1");
+        ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(at + Integer.parseInt(from), Float.NaN);
+        Files.write(weights, bytes);
+        for (String format : List.of("q4_0", "nf4", "int8")) {
+            Path no = dir.resolve(format.equals("q4_0") ? "no.gguf" : "no");
+            bad(quantize(format, no, "--model", broken), "model.layers.1.mlp.up_proj", "finite");
+        }
+        for (String method : List.of("gptq", "awq", "zeroquant")) {
+            bad(calibrated(method, "q4_0", dir.resolve("no.gguf"), "--model", broken), "finite");
+        }
+        nothingIsWritten();
+    }
+
     @Test
     void whatCannotBeWrittenIsRefusedWithWhatCan() {
         Path file = dir.resolve("no.gguf"), folder = dir.resolve("no");
@@ -222,8 +333,8 @@ class QuantizeCommandTest {
         bad(quantize("nf4", file), "NF4-DQ is written as a folder");
         bad(quantize("int4-g16", folder), "no file holds INT4-G16", "q4_0");
         bad(calibrated("gptq", "q4_k", file), "--method gptq with --format Q4_K", "q4_0, q4_1, q5_0, q5_1 and q8_0");
-        bad(calibrated("awq", "nf4", folder), "--method awq with --format NF4-DQ", "--method rtn");
-        bad(calibrated("smoothquant", "q8_0", file), "only int8 multiplies so");
+        bad(calibrated("awq", "nf4", folder, "--no-clip", "--threads", 1), "--no-clip: with NF4-DQ no ranges");
+        bad(calibrated("smoothquant", "q8_0", file, "--level", "o3"), "--level o3 is for --format int8", "Q8_0");
         bad(calibrated("zeroquant", "q4_1", file), "q4_0, q5_0 and q8_0");
         bad(quantize("nf4", folder, "--dtype", "q8_0"), "--dtype Q8_0 must be f32, f16 or bf16");
         nothingIsWritten();
@@ -296,6 +407,8 @@ class QuantizeCommandTest {
         ok(quantize("nf4", folder).toArray());
         bad(quantize("q4_0", no, "--model", once), "model.layers.0.self_attn.q_proj is quantised already, as Q8_0");
         bad(quantize("q4_0", no, "--model", folder), "is quantised already, as NF4-DQ");
+        bad(calibrated("smoothquant", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");
+        bad(calibrated("awq", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");
         bad(calibrated("gptq", "q4_0", no, "--model", once), "is stored as Q8_0 already", "original weights");
         bad(quantize("q4_k", no), "14 layers cannot be", "rows of 32 numbers are no whole blocks of 256");
         nothingIsWritten();

@@ -59,7 +59,8 @@ public final class ClassifierFiles {
         // There is no output projection to read: as if it were the embedding.
         Map<String, Object> tied = new LinkedHashMap<>(json.map());
         tied.put("tie_word_embeddings", true);
-        DecoderConfig config = DecoderConfig.of(new JsonObject(tied, json.where()));
+        JsonObject body = new JsonObject(tied, json.where());
+        DecoderConfig config = DecoderConfig.of(body);
         Map<String, StoredTensor> tensors =
                 new LinkedHashMap<>(Safetensors.open(folder, arena).tensors());
         StoredTensor score = tensors.remove(SCORE);
@@ -70,11 +71,11 @@ public final class ClassifierFiles {
                     + config.hiddenSize() + "], with at least 2 labels");
         }
         List<String> labels = labels(json, (int) shape[0]);
-        Decoder body = ModelFiles.load(folder, config, tensors, arena);
+        Decoder decoder = ModelFiles.load(folder, body, tensors, arena);
         Linear head = new Linear(
                 new StoredWeight(score.dtype().matrix(score.data(), labels.size(), config.hiddenSize()), score.dtype()),
                 null);
-        return new Loaded(new SequenceClassifier(body, head, config.tokens().pad()), labels);
+        return new Loaded(new SequenceClassifier(decoder, head, config.tokens().pad()), labels);
     }
 
     private static List<String> labels(JsonObject json, int count) {

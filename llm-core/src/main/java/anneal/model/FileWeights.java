@@ -24,7 +24,7 @@ final class FileWeights implements WeightSource {
     private final Map<String, StoredTensor> unused;
     private final boolean transposed;
     private final Arena arena;
-    private final List<WeightReader> readers = WeightReader.all();
+    private final List<WeightReader> readers;
     private final List<String> missing = new ArrayList<>();
     private final List<String> wrong = new ArrayList<>();
 
@@ -33,12 +33,16 @@ final class FileWeights implements WeightSource {
      *
      * @param tensors by their Hugging Face names
      * @param transposed layers stand as [in, out]
+     * @param quantization what config.json says under "quantization_config", or nothing
      * @param arena where vectors live
      */
-    FileWeights(Map<String, StoredTensor> tensors, boolean transposed, Arena arena) {
+    FileWeights(Map<String, StoredTensor> tensors, boolean transposed, Map<String, Object> quantization, Arena arena) {
         this.unused = new LinkedHashMap<>(tensors);
         this.transposed = transposed;
         this.arena = arena;
+        this.readers = WeightReader.all().stream()
+                .map(r -> r.method().equals(quantization.get("quant_method")) ? r.configured(quantization) : r)
+                .toList();
     }
 
     @Override

@@ -3,6 +3,7 @@ package anneal.model;
 import anneal.io.Gguf;
 import anneal.io.GgufWriter;
 import anneal.io.Json;
+import anneal.io.JsonObject;
 import anneal.io.Safetensors;
 import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
@@ -34,14 +35,19 @@ public final class ModelFiles {
      * @throws IllegalArgumentException naming every tensor that is missing, too much or of another shape
      */
     public static Decoder load(Path folder, Arena arena) {
-        DecoderConfig config = DecoderConfig.of(Json.read(folder.resolve("config.json")));
-        return load(folder, config, Safetensors.open(folder, arena).tensors(), arena);
+        JsonObject json = Json.read(folder.resolve("config.json"));
+        return load(folder, json, Safetensors.open(folder, arena).tensors(), arena);
     }
 
-    /** The model of these tensors of a folder. */
-    static Decoder load(Path folder, DecoderConfig config, Map<String, StoredTensor> tensors, Arena arena) {
+    /** The model of these tensors of a folder, whose {@code config.json} this is. */
+    static Decoder load(Path folder, JsonObject json, Map<String, StoredTensor> tensors, Arena arena) {
+        DecoderConfig config = DecoderConfig.of(json);
         Family.Names names = config.family().names();
-        return built(folder, config, new FileWeights(prefixed(tensors, names), names.transposed(), arena));
+        Map<String, Object> quantization = json.has("quantization_config")
+                ? json.object("quantization_config").map()
+                : Map.of();
+        return built(
+                folder, config, new FileWeights(prefixed(tensors, names), names.transposed(), quantization, arena));
     }
 
     /** The model of a GGUF file, its matrices mapped, in their own storage types, and not trained. */
@@ -54,7 +60,7 @@ public final class ModelFiles {
                     ? e
                     : new IllegalArgumentException(path + ": " + e.getMessage(), e);
         }
-        return built(path, config, new FileWeights(GgufModel.tensors(file, config, arena), false, arena));
+        return built(path, config, new FileWeights(GgufModel.tensors(file, config, arena), false, Map.of(), arena));
     }
 
     private static Decoder built(Path path, DecoderConfig config, FileWeights weights) {

@@ -22,6 +22,16 @@ public interface WeightReader {
     String method();
 
     /**
+     * A reader for the weights of one folder.
+     *
+     * @param config its "quantization_config", which names this reader's method
+     * @throws IllegalArgumentException if it describes weights that cannot be read
+     */
+    default WeightReader configured(Map<String, Object> config) {
+        return this;
+    }
+
+    /**
      * The weight [out, in] of a layer.
      *
      * @param layer path, for messages

@@ -30,10 +30,10 @@ import java.util.Set;
  * @param except names of layers that are left alone: a layer's path equals the name or ends with "." and the name
  */
 public record Quantizer(QuantFormat format, List<String> except) {
-    /** What is not quantised yet. */
     /** Layers that an error names; the rest are counted. */
     private static final int NAMED = 3;
 
+    /** What is not quantised yet. */
     private static final Set<String> FLOATS = Set.of("F32", "F16", "BF16", "F64");
 
     public Quantizer {

@@ -1,18 +1,22 @@
 package anneal.quant.post;
 
+import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
 import anneal.nn.Attention;
 import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.quant.QuantFormat;
 import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Junction;
 import anneal.quant.calibrate.LayerInputs;
+import anneal.quant.calibrate.Scaling;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import anneal.tensor.UpdateOps;
+import java.lang.foreign.Arena;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
@@ -20,6 +24,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Predicate;
 
 /**
@@ -77,20 +82,10 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
-        Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
-        Folds folds = new Folds(layers, seen);
+        Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
         List<Junction> junctions = folds.of(Junction.find(root, inner));
         folds.watched(watch, junctions.size());
-        Map<String, String> notes = new HashMap<>();
-        for (Junction j : junctions) {
-            try (var _ = Memory.scope()) {
-                Search found = search(j, seen.of(j.name()));
-                folds.fold(j, found.scales);
-                j.readers()
-                        .keySet()
-                        .forEach(path -> notes.put(path, String.format(Locale.ROOT, "ratio %.2f", found.ratio())));
-            }
-        }
+        Map<String, String> notes = fold(folds, junctions, steps, (w, s) -> Rounding.lost(w, s, grid));
         Set<Linear> scores = queriesAndKeys(root);
         return folds.quantise("awq " + grid, notes, (linear, x) -> {
             Matrix w = linear.weight().matrix();
@@ -99,6 +94,63 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
                             ? Rounding.nearest(w, grid, ClipSearch.of(w, x, grid))
                             : Rounding.nearest(w, grid));
         });
+    }
+
+    /**
+     * Only scales: the model stays in floats and computes what it computed, within rounding, and loses less when {@code format} rounds it
+     * afterwards, see {@link anneal.quant.Quantizer}. Ratios are those with the least loss of that format itself; ranges are not searched,
+     * since a format has its own. 20 ratios, all junctions.
+     *
+     * @return each scaled layer's ratio, for reports
+     */
+    public static Map<String, String> fold(Module root, QuantFormat format, Runnable forward, LayerWatch watch) {
+        Map<String, Linear> layers = ChosenLayers.of(root, path -> true);
+        layers.forEach((path, l) -> ChosenLayers.at(path, () -> {
+            format.requireFits(l.in());
+            return path;
+        }));
+        Folds folds = new Folds(layers, Calibration.capture(root, path -> true, Calibration.Options.SAMPLES, forward));
+        List<Junction> junctions = folds.of(Junction.find(root, true));
+        folds.watched(watch, junctions.size() - layers.size());
+        return fold(folds, junctions, 20, (w, s) -> lost(w, s, format));
+    }
+
+    /** As {@link Rounding#lost} of a grid. */
+    private static Tensor lost(Matrix w, float[] s, QuantFormat format) {
+        try (Arena arena = Arena.ofShared()) {
+            Matrix scaled = Scaling.columns(w, s, arena).matrix();
+            Matrix rounded = Scaling.columns(format.quantize(scaled, arena).matrix(), inverse(s), arena)
+                    .matrix();
+            return Ops.sub(floats(w), floats(rounded));
+        }
+    }
+
+    private static float[] inverse(float[] s) {
+        float[] inverse = new float[s.length];
+        for (int j = 0; j < s.length; j++) {
+            inverse[j] = 1 / s[j];
+        }
+        return inverse;
+    }
+
+    private static Tensor floats(Matrix w) {
+        Tensor floats = Tensor.empty(w.rows(), w.cols());
+        Kernels.get().widen(floats.buf(), w);
+        return floats;
+    }
+
+    private static Map<String, String> fold(
+            Folds folds, List<Junction> junctions, int steps, BiFunction<Matrix, float[], Tensor> lost) {
+        Map<String, String> notes = new HashMap<>();
+        for (Junction j : junctions) {
+            try (var _ = Memory.scope()) {
+                Search found = search(j, folds.inputs(j.name()), steps, lost);
+                folds.fold(j, found.scales);
+                String note = String.format(Locale.ROOT, "ratio %.2f", found.ratio());
+                j.readers().keySet().forEach(path -> notes.put(path, note));
+            }
+        }
+        return notes;
     }
 
     private static Set<Linear> queriesAndKeys(Module root) {
@@ -114,23 +166,27 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
 
     /** The scale of a junction with the least loss; {@code inputs} are of what its readers read. */
     public Search search(Junction j, LayerInputs inputs) {
+        return search(j, inputs, steps, (w, s) -> Rounding.lost(w, s, grid));
+    }
+
+    private static Search search(Junction j, LayerInputs inputs, int steps, BiFunction<Matrix, float[], Tensor> lost) {
         float[] means = j.largest(inputs.meanAbs());
         List<Matrix> readers =
                 j.readers().values().stream().map(l -> l.weight().matrix()).toList();
         double[] losses = new double[steps];
         int best = 0;
         for (int i = 0; i < steps; i++) {
-            float[] columns = j.columns(scales(means, i));
+            float[] columns = j.columns(scales(means, i, steps));
             for (Matrix w : readers) {
-                losses[i] += ChosenLayers.at(j.name(), () -> loss(w, inputs.samples(), columns));
+                losses[i] += ChosenLayers.at(j.name(), () -> loss(w, inputs.samples(), columns, lost));
             }
             best = losses[i] < losses[best] ? i : best;
         }
-        return new Search(scales(means, best), best, losses);
+        return new Search(scales(means, best, steps), best, losses);
     }
 
     /** s of ratio number i: all ones for the first. */
-    private float[] scales(float[] means, int i) {
+    private static float[] scales(float[] means, int i, int steps) {
         float[] s = new float[means.length];
         float low = Float.POSITIVE_INFINITY, high = 0;
         for (int j = 0; j < s.length; j++) {
@@ -146,10 +202,10 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
     }
 
     /** mean (x (W - Q(W diag(s)) diag(1/s))T)^2. */
-    private double loss(Matrix w, Tensor x, float[] s) {
+    private static double loss(Matrix w, Tensor x, float[] s, BiFunction<Matrix, float[], Tensor> lost) {
         try (var _ = Memory.scope();
                 var _ = Tape.pause()) {
-            Tensor off = Ops.matmulT(x, Rounding.lost(w, s, grid));
+            Tensor off = Ops.matmulT(x, lost.apply(w, s));
             return UpdateOps.squaredNorm(off) / off.size();
         }
     }

@@ -51,6 +51,24 @@ public final class UniformMatrix implements Matrix {
         this.zeros = grid.symmetric() ? null : arena.allocate(Math.max(1, steps()), 64);
     }
 
+    /** Signed bytes [rows, cols], cols a multiple of eight, with a scale for each row: read in place. */
+    UniformMatrix(MemorySegment bytes, MemorySegment scales, int rows, int cols) {
+        this.grid = Grid.bits(8).symmetrical();
+        this.rows = rows;
+        this.cols = cols;
+        this.groupSize = cols;
+        this.rowBytes = cols;
+        this.flip = 1 << 7;
+        this.codes = bytes;
+        this.scales = scales;
+        this.zeros = null;
+    }
+
+    /** One scale for each group, in the order of rows. */
+    MemorySegment scales() {
+        return scales;
+    }
+
     /** The grid. */
     public Grid grid() {
         return grid;

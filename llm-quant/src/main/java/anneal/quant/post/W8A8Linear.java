@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
+import anneal.nn.FolderForm;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
@@ -50,6 +51,15 @@ public final class W8A8Linear implements Weight {
      * @param largest max|x| of calibration for {@link ActivationScale#STATIC}, else 0
      */
     public W8A8Linear(UniformMatrix w, ActivationScale activations, float largest) {
+        this(w, activations, largest, Math.max(LEAST, largest / LARGEST));
+    }
+
+    /** What a file holds: the scale {@code a} of a static input itself, which a division would change in its last bit. */
+    static W8A8Linear stored(UniformMatrix w, ActivationScale activations, float a) {
+        return new W8A8Linear(w, activations, a * LARGEST, a);
+    }
+
+    private W8A8Linear(UniformMatrix w, ActivationScale activations, float largest, float fixed) {
         if (!w.grid().symmetric()) {
             throw new IllegalArgumentException("W8A8: the grid " + w.grid() + " must be symmetric");
         }
@@ -59,7 +69,7 @@ public final class W8A8Linear implements Weight {
         }
         this.matrix = w;
         this.activations = activations;
-        this.fixed = Math.max(LEAST, largest / LARGEST);
+        this.fixed = fixed;
         this.size = w.grid().groupSize(w.cols());
         this.bytes = w.groups() == 1 ? w.signedBytes() : null;
         if (w.groups() > 1 && size % w.block() != 0) {
@@ -198,13 +208,21 @@ public final class W8A8Linear implements Weight {
         return Optional.empty();
     }
 
-    /** "W8A8", "W4A8 g64": bits of weights and activations, and the columns that share a scale. */
     /** The codes as GGUF blocks if the grid is that of a format; that inputs are rounded too is no part of a file. */
     @Override
     public Optional<Stored> blocks() {
         return matrix.blocks();
     }
 
+    /** compressed-tensors' integers for 8 bits with one scale a row. */
+    @Override
+    public Optional<FolderForm> folderForm() {
+        return bytes == null || matrix.grid().group() != Grid.PER_ROW
+                ? Optional.empty()
+                : Optional.of(new CompressedTensors.Form(matrix, bytes, activations, fixed));
+    }
+
+    /** "W8A8", "W4A8 g64": bits of weights and activations, and the columns that share a scale. */
     @Override
     public String format() {
         int group = matrix.grid().group();

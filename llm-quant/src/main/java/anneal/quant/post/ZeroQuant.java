@@ -2,7 +2,6 @@ package anneal.quant.post;
 
 import anneal.kernels.Matrix;
 import anneal.nn.DenseWeight;
-import anneal.nn.FeedForward;
 import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
@@ -21,23 +20,26 @@ import java.util.function.Predicate;
  * Fine-grained integers without smoothing: weights with a scale for each group of columns, inputs with a scale for each token, both
  * symmetric, multiplied as integers; and layer-by-layer distillation for few bits.
  *
- * <p>Yao et al., arXiv:2206.01861. As in the paper's W4/8, feed-forward layers may have fewer bits than attention, which suffers more.
+ * <p>Yao et al., arXiv:2206.01861. As in the paper's W4/8, some layers may have fewer bits than others.
  * The paper cuts a matrix into a fixed number of groups of rows; here a group is neighbouring columns of one row, as in later work.
  *
- * @param bits of weights, 2 to 8
- * @param feedForwardBits of those inside a {@link FeedForward}
+ * @param widths bits of weights, 2 to 8
  * @param group columns that share a scale, a multiple of 8, or {@link Grid#PER_ROW}
  * @param distillation how blocks are trained while they are quantised, or null: not at all
  */
-public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillation distillation)
-        implements PostTraining {
+public record ZeroQuant(BitWidths widths, int group, LayerDistillation distillation) implements PostTraining {
     public ZeroQuant {
-        grid(bits, group);
-        grid(feedForwardBits, group);
+        grid(widths.bits(), group);
+        grid(widths.few(), group);
         if (group < 0 || group % 8 != 0) {
             throw new IllegalArgumentException(
                     "zeroquant: group " + group + " must be a multiple of 8 columns, or PER_ROW");
         }
+    }
+
+    /** Bits of attention and of feed-forward layers. */
+    public ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillation distillation) {
+        this(new BitWidths.FeedForwards(bits, feedForwardBits), group, distillation);
     }
 
     /** W8A8 without distillation. */
@@ -57,25 +59,31 @@ public record ZeroQuant(int bits, int feedForwardBits, int group, LayerDistillat
     @Override
     public PostReport apply(Module root, Predicate<String> which, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, which);
-        Map<String, FeedForward> feedForwards = root.find(FeedForward.class);
-        Map<String, Grid> grids = new LinkedHashMap<>();
-        layers.forEach((path, l) -> {
-            boolean inside = feedForwards.keySet().stream().anyMatch(f -> path.startsWith(f + "."));
-            Grid grid = grid(inside ? feedForwardBits : bits, group);
-            ChosenLayers.at(path, () -> grid.groupSize(l.in()));
-            grids.put(path, grid);
-        });
+        layers.forEach((path, l) ->
+                ChosenLayers.at(path, () -> grid(widths.few(), group).groupSize(l.in())));
         Folds folds = new Folds(layers, Calibration.capture(root, which, Calibration.Options.SAMPLES, forward));
+        Map<String, Grid> grids = new LinkedHashMap<>();
+        widths.of(root, layers, path -> error(layers.get(path), folds.samples(path)))
+                .forEach((path, bits) -> grids.put(path, grid(bits, group)));
         Run run = new Run(layers, grids, forward);
         folds.watched(watch, distillation == null ? 0 : layers.size());
         if (distillation != null) {
             run.distil(root, folds);
         }
         return folds.quantise(
-                "zeroquant W" + bits + (feedForwardBits == bits ? "" : "/" + feedForwardBits) + "A8"
+                "zeroquant W" + widths.bits() + (widths.few() == widths.bits() ? "" : "/" + widths.few()) + "A8"
                         + (distillation == null ? "" : " lkd"),
                 run.notes,
                 (linear, x) -> run.integers(linear));
+    }
+
+    /** Of the layer's output with few bits. */
+    private double error(Linear layer, Tensor x) {
+        Matrix w = layer.weight().matrix();
+        return ChosenLayers.at(layer.path(), () -> {
+            UniformMatrix codes = Rounding.nearest(w, grid(widths.few(), group));
+            return new LayerReport.Measured(w, x, new W8A8Linear(codes, ActivationScale.PER_TOKEN, 0)).error();
+        });
     }
 
     /** One application: floats that distillation has changed, by path. */
