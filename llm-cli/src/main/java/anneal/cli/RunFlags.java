@@ -20,9 +20,15 @@ final class RunFlags {
 
     /** Throws before anything is read if a number is out of range or the output folder cannot be had. */
     void check() {
-        steps.learningRate = steps.learningRate == null ? RATE : steps.learningRate;
         given("--data=FILE_OR_DIR", data.train);
         given("--output=DIR", output.dir);
+        checkNumbers();
+        RunFolder.require(output.dir, output.resume);
+    }
+
+    /** The part of {@link #check} that is not about the folder. */
+    void checkNumbers() {
+        steps.learningRate = steps.learningRate == null ? RATE : steps.learningRate;
         require("--iters", steps.iters == null ? 1 : steps.iters, 1);
         require("--epochs", steps.epochs == null ? 1 : steps.epochs, 1);
         require("--batch-size", steps.batchSize, 1);
@@ -43,7 +49,6 @@ final class RunFlags {
         if (!(data.validSplit >= 0 && data.validSplit < 1)) {
             throw new IllegalArgumentException("--valid-split " + data.validSplit + " must be at least 0 and below 1");
         }
-        RunFolder.require(output.dir, output.resume);
     }
 
     /** Picocli does not ask for a required option of a group that it does not validate. */

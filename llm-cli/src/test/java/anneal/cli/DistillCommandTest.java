@@ -5,6 +5,7 @@ import static anneal.cli.Cli.contents;
 import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
@@ -17,6 +18,7 @@ import anneal.text.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -147,6 +149,121 @@ class DistillCommandTest {
                 .isEqualTo(Files.readAllBytes(whole.resolve("model.safetensors")));
     }
 
+    /** The command without its teacher. */
+    private static List<Object> alone(List<Object> args) {
+        List<Object> rest = new ArrayList<>(args);
+        int at = rest.indexOf("--teacher");
+        rest.subList(at, at + 2).clear();
+        return rest;
+    }
+
+    private static List<Object> store(Path file, Object... more) {
+        Object[] usual = {"--data", data, "--store", file, "--max-seq-length", 64};
+        return with(with(List.of("distill", "--teacher", teacher), usual), more);
+    }
+
+    @Test
+    void whatATeacherSaidOnceServesInItsPlace() throws IOException {
+        Path whole = dir.resolve("whole.safetensors"), few = dir.resolve("few.safetensors");
+        int all;
+        try (Pretrained lm = Pretrained.load(teacher)) {
+            all = lm.model().vocabSize();
+        }
+        assertThat(ok(store(whole, "--top-k", all, "--batch-size", 3).toArray()).out())
+                .contains("whole.safetensors", "at temperature 2.0", "--stored");
+        ok(store(few, "--top-k", 8).toArray());
+        assertThat(whole.toFile().length()).isGreaterThan(20 * few.toFile().length());
+        Path live = dir.resolve("live"), stored = dir.resolve("stored"), top = dir.resolve("top");
+        ok(distill(live, 4, "--student", narrow).toArray());
+        ok(with(alone(distill(stored, 4, "--student", narrow)), "--stored", whole)
+                .toArray());
+        ok(with(alone(distill(top, 4, "--student", narrow)), "--stored", few).toArray());
+        for (String event : List.of("step", "valid")) {
+            assertThat(loss(stored, event, false)).isCloseTo(loss(live, event, false), within(1e-4));
+        }
+        assertThat(loss(top, "step", true)).isLessThan(loss(live, "step", true)).isPositive();
+        Path layers = dir.resolve("layers");
+        ok(with(distill(layers, 1, "--student-layers", 1), "--stored", few).toArray());
+        assertThat(layers.resolve("model.safetensors")).exists();
+        bad(store(few), "few.safetensors", "exists");
+        Path out = dir.resolve("no");
+        List<Object> use = with(alone(distill(out, 2, "--student", narrow)), "--stored", few);
+        Path other = TinyModel.conversations(dir.resolve("other.jsonl"), 1);
+        Files.writeString(other, Files.readString(other).replace("sky", "sea of grass"));
+        bad(with(use, "--data", other), "few.safetensors holds nothing that the teacher said about row");
+        bad(with(use, "--temperature", 1), "the stored logits have temperature 2.0, not 1.0");
+        bad(with(use, "--beta", 1), "stored logits are for beta 0, not 1.0");
+        bad(with(use, "--hidden-weight", 1), "need the teacher itself");
+        bad(with(use, "--stored", narrow.resolve("model.safetensors")), "model.safetensors", "temperature");
+        bad(with(use, "--stored", dir.resolve("none.safetensors")), "none.safetensors");
+    }
+
+    private static double labels(Path run) throws IOException {
+        String line = Files.readAllLines(run.resolve("metrics.jsonl")).stream()
+                .filter(l -> l.contains("\"event\":\"step\""))
+                .findFirst()
+                .orElseThrow();
+        assertThat(line).doesNotContain("\"soft\"");
+        return Json.parse(line, "metrics").number("loss", -1);
+    }
+
+    @Test
+    void theTeachersAnswersAreLearntAsLabels() throws IOException {
+        Path own = dir.resolve("own"), written = dir.resolve("written"), none = dir.resolve("none");
+        ok(with(distill(own, 1, "--student", narrow), "--soft-weight", 0, "--labels-weight", 1)
+                .toArray());
+        List<Object> sequence = with(distill(written, 1, "--student", narrow), "--answers", "teacher");
+        ok(with(sequence, "--answer-tokens", 8).toArray());
+        ok(with(with(sequence, "--output", none), "--lambda", 0).toArray());
+        assertThat(labels(written)).isNotEqualTo(labels(own));
+        assertThat(labels(none)).as("lambda 0: the data's own answers").isEqualTo(labels(own));
+        assertThat(Files.readString(written.resolve("config.yaml"))).contains("answers: teacher", "answer-tokens: 8");
+    }
+
+    /** On-policy: what is written depends on the weights, so that a run which goes on must have the same ones. */
+    @Test
+    void theStudentsAnswersAreJudgedAndResumingRepeatsThem() throws IOException {
+        Path whole = dir.resolve("whole"), parts = dir.resolve("parts");
+        Object[] flags = {"--lr-scheduler", "constant", "--answers", "student", "--answer-tokens", 6, "--lambda", 0.7};
+        ok(with(distill(whole, 4, "--student", narrow), flags).toArray());
+        ok(with(with(distill(parts, 2, "--student", narrow), flags), "--threads", 1)
+                .toArray());
+        ok(with(with(distill(parts, 4, "--student", narrow), flags), "--resume").toArray());
+        assertThat(Files.readAllBytes(parts.resolve("model.safetensors")))
+                .isEqualTo(Files.readAllBytes(whole.resolve("model.safetensors")));
+        assertThat(Files.readString(whole.resolve("metrics.jsonl")))
+                .contains("\"soft\"")
+                .doesNotContain("\"labels\"");
+        Path same = dir.resolve("same");
+        ok(with(distill(same, 1, "--student-layers", "0,1"), "--answers", "student", "--answer-tokens", 6)
+                .toArray());
+        assertThat(loss(same, "step", true)).as("a student that is the teacher").isBetween(-1e-6, 1e-6);
+    }
+
+    @Test
+    void waysThatDoNotGoTogether() {
+        Path out = dir.resolve("out"), file = dir.resolve("out.safetensors");
+        List<Object> args = distill(out, 2, "--student", narrow);
+        bad(alone(args), "Missing required option: '--teacher=PATH'", "--stored");
+        bad(with(args, "--stored", file), "--teacher and --stored: give one or the other");
+        bad(with(alone(args), "--stored", file, "--answers", "student"), "--answers student needs --teacher");
+        bad(with(alone(distill(out, 2, "--student-layers", "0")), "--stored", file), "needs --teacher, whose layers");
+        bad(with(args, "--lambda", 0.5), "--lambda needs --answers teacher or student");
+        bad(with(args, "--answers", "student", "--lambda", 1.5), "--lambda 1.5 must be in [0, 1]");
+        bad(with(args, "--answers", "pupil"), "--answers", "pupil", "student");
+        bad(with(args, "--answers", "student", "--answer-tokens", 0), "--answer-tokens 0 must be at least 1");
+        bad(with(args, "--answers", "student", "--answer-temperature", -1), "temperature -1.0 must be not negative");
+        bad(with(args, "--answers", "teacher", "--packing"), "--answers teacher does not go with --packing");
+        bad(with(args, "--answers", "teacher", "--beta", 1), "need a --soft-weight that is not 0");
+        bad(with(args, "--top-k", 4), "--top-k 4 needs --store");
+        bad(store(file, "--top-k", 0), "k 0 must be in [1, ");
+        bad(store(file, "--student", narrow), "--student does not go with --store");
+        bad(store(file, "--packing"), "--packing does not go with --store");
+        bad(store(dir.resolve("out")), "the name must end in .safetensors");
+        assertThat(out).doesNotExist();
+        assertThat(file).doesNotExist();
+    }
+
     @Test
     void whatDoesNotFitIsNamed() {
         Path out = dir.resolve("out");
@@ -174,6 +291,7 @@ class DistillCommandTest {
         Path stranger = student(dir.resolve("stranger"), other);
         bad(distill(out, 2, "--student", stranger), "stranger", "tokenizer", "the teacher");
         assertThat(out).doesNotExist();
-        assertThat(ok("distill", "--help").out()).contains("--student-layers", "Examples:");
+        assertThat(ok("distill", "--help").out())
+                .contains("--student-layers", "Which way:", "On-policy (GKD)", "Sequence-level", "Examples:");
     }
 }

@@ -147,6 +147,10 @@ public final class DistillationObjective implements Objective<Batch> {
                                 + teacher.vocabSize());
             }
             if (stored != null && soft != null) {
+                require(
+                        stored.largestId() < student.vocabSize(),
+                        "the stored logits speak of token " + stored.largestId() + ", the student has "
+                                + student.vocabSize());
                 require(soft.beta() == 0, "stored logits are for beta 0, not " + soft.beta());
                 require(
                         (float) soft.temperature() == (float) stored.temperature(),

@@ -6,6 +6,7 @@ import anneal.data.Batch;
 import anneal.io.Safetensors;
 import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
+import anneal.kernels.Parallel;
 import anneal.model.CausalLm;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
@@ -23,7 +24,7 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.IntStream;
+import java.util.PriorityQueue;
 
 /**
  * What a teacher says about some data, on disk: for each trained position the k most probable tokens with their log-probabilities at one
@@ -103,19 +104,24 @@ public final class TeacherLogits {
         int[] ids = new int[count * k];
         float[] values = new float[count * k];
         int dim = logP.rowSize();
-        for (int i = 0; i < count; i++) {
+        Parallel.run(count, i -> {
             long at = (long) (from + i) * dim;
-            int[] best = IntStream.range(0, dim)
-                    .boxed()
-                    .sorted(Comparator.comparingDouble(id -> -logP.get(at + id)))
-                    .limit(k)
-                    .mapToInt(id -> id)
-                    .toArray();
-            for (int j = 0; j < k; j++) {
-                ids[i * k + j] = best[j];
-                values[i * k + j] = logP.get(at + best[j]);
+            Comparator<Integer> better = Comparator.comparingDouble(id -> logP.get(at + id));
+            PriorityQueue<Integer> best = new PriorityQueue<>(k, better.thenComparing(Comparator.reverseOrder()));
+            for (int id = 0; id < dim; id++) {
+                if (best.size() < k) {
+                    best.add(id);
+                } else if (logP.get(at + id) > logP.get(at + best.element())) {
+                    best.remove();
+                    best.add(id);
+                }
             }
-        }
+            for (int j = k - 1; j >= 0; j--) {
+                int id = best.remove();
+                ids[i * k + j] = id;
+                values[i * k + j] = logP.get(at + id);
+            }
+        });
         return new Top(ids, values);
     }
 
@@ -184,6 +190,11 @@ public final class TeacherLogits {
     /** Tokens that are kept of each position. */
     public int k() {
         return k;
+    }
+
+    /** The largest token of which anything was said. */
+    int largestId() {
+        return Arrays.stream(ids).max().orElse(0);
     }
 
     /** What the teacher said at the trained positions of a batch. */
