@@ -2,15 +2,20 @@ package anneal.cli;
 
 import anneal.Perplexity;
 import anneal.Pretrained;
+import anneal.io.Json;
+import anneal.peft.Adapters;
 import anneal.tensor.Tape;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
@@ -22,7 +27,8 @@ import picocli.CommandLine.Spec;
 /** {@code anneal eval}: perplexity on a text. */
 @Command(
         name = "eval",
-        description = "Perplexity of a model on a text file, in windows that do not overlap.",
+        description =
+                "Perplexity of a model on a text file, in windows that do not overlap; or of several, in one table.",
         mixinStandardHelpOptions = true,
         sortOptions = false,
         footer = {
@@ -30,7 +36,8 @@ import picocli.CommandLine.Spec;
             "Examples:",
             "  anneal eval --model model.gguf --data wiki.txt",
             "  anneal eval --model folder --adapter runs/mine --data held-out.jsonl --window 256",
-            "  anneal eval --model model.gguf --against pruned distilled --data wiki.txt"
+            "  anneal eval --model model.gguf --against pruned distilled --data wiki.txt",
+            "  anneal eval --model folder --against small.gguf runs/adapter --data wiki.txt --json table.json"
         })
 final class EvalCommand implements Callable<Integer> {
     private static final int USUAL_WINDOW = 512;
@@ -49,17 +56,22 @@ final class EvalCommand implements Callable<Integer> {
             names = "--against",
             arity = "1..*",
             paramLabel = "PATH",
-            description = "More models, each on its own: all of them in one table.")
+            description =
+                    "More models, each on its own, all of them in one table and in the same windows: folders, .gguf"
+                            + " files, and adapter folders, which are put on --model.")
     List<Path> against = List.of();
 
     @Option(
             names = "--window",
             paramLabel = "N",
-            description = "Tokens seen together (default: 512, or the model's limit if that is less).")
+            description = "Tokens seen together (default: 512, or the least limit of the models if that is less).")
     Integer window;
 
     @Option(names = "--max-tokens", paramLabel = "N", description = "Only the first N tokens; 0 = all.")
     int maxTokens = 0;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Write the numbers to this new file too.")
+    Path json;
 
     @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
     Path config;
@@ -70,19 +82,32 @@ final class EvalCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         RunFlags.require("--max-tokens", maxTokens, 0);
-        String text = CalibrationText.text(data, "eval");
-        if (!against.isEmpty()) {
-            table(text);
-            return 0;
+        if (json != null) {
+            RunFolder.requireNew(json, "");
         }
-        try (Pretrained lm = model.load()) {
-            Score score = score(lm, text);
-            out(
-                    "perplexity %.4f  (nll %.4f per token, %d tokens predicted, %.0f tokens/s)%n",
-                    score.perplexity.value(),
-                    score.perplexity.nll() / score.perplexity.tokens(),
-                    score.perplexity.tokens(),
-                    score.speed());
+        ModelFlags.useThreads(model.threads);
+        String text = CalibrationText.text(data, "eval");
+        List<Subject> subjects = subjects();
+        int length = window(subjects);
+        boolean table = !against.isEmpty();
+        if (table) {
+            out("%-32s %10s %12s %10s %10s%n", "model", "MB", "perplexity", "bits/byte", "tokens/s");
+        }
+        List<Map<String, Object>> rows = new ArrayList<>();
+        for (Subject s : subjects) {
+            try (Pretrained lm = s.load()) { // closed before the next one is opened
+                Score score = score(lm, text, length);
+                print(table, name(s, subjects), s, score);
+                rows.add(row(s, score));
+            }
+        }
+        if (json != null) {
+            Map<String, Object> all = new LinkedHashMap<>();
+            all.put("data", data.toString());
+            all.put("window", length);
+            all.put("compute", model.compute.name());
+            all.put("models", rows);
+            Json.write(json, all);
         }
         return 0;
     }
@@ -91,10 +116,82 @@ final class EvalCommand implements Callable<Integer> {
         spec.commandLine().getOut().printf(Locale.ROOT, format, values);
     }
 
+    // ---------------------------------------------------------------- what is compared
+
+    /** A model, with an adapter or null. */
+    private record Subject(Path model, Path adapter) {
+        Pretrained load() {
+            Pretrained lm = Pretrained.load(model);
+            try {
+                if (adapter != null) {
+                    Adapters.load(lm.model().root(), adapter);
+                }
+                return lm;
+            } catch (RuntimeException | Error e) {
+                lm.close();
+                throw e;
+            }
+        }
+
+        long bytes() {
+            return weights(model) + (adapter == null ? 0 : weights(adapter));
+        }
+    }
+
+    private List<Subject> subjects() {
+        List<Subject> all = new ArrayList<>(List.of(new Subject(model.model, model.adapter)));
+        for (Path other : against) {
+            boolean adapter = Files.exists(other.resolve("adapter_config.json"));
+            all.add(adapter ? new Subject(model.model, other) : new Subject(other, null));
+        }
+        return all;
+    }
+
+    /** One for all, or perplexities could not be compared. Files are mapped, so that to open one costs little, and a wrong one is told early. */
+    private int window(List<Subject> subjects) {
+        int least = window == null ? USUAL_WINDOW : window;
+        for (Subject s : subjects) {
+            try (Pretrained lm = s.load()) {
+                int limit = lm.model().contextLength();
+                if (window == null && limit > 0) {
+                    least = Math.min(least, limit);
+                }
+            }
+        }
+        return least;
+    }
+
+    /** The file's name, or the whole path where two have the same; "base+adapter". */
+    private static String name(Subject s, List<Subject> all) {
+        return name(s.model, all.stream().map(Subject::model).distinct().toList())
+                + (s.adapter == null
+                        ? ""
+                        : "+"
+                                + name(
+                                        s.adapter,
+                                        all.stream()
+                                                .map(Subject::adapter)
+                                                .filter(a -> a != null)
+                                                .distinct()
+                                                .toList()));
+    }
+
+    private static String name(Path path, List<Path> all) {
+        Path name = path.getFileName();
+        boolean alone = all.stream().filter(p -> p.getFileName().equals(name)).count() < 2;
+        return (alone ? name : path).toString();
+    }
+
+    // ---------------------------------------------------------------- measuring
+
     /** What a model makes of the text; {@code bytes} of it were predicted. */
     private record Score(Perplexity perplexity, int bytes, double seconds) {
         double speed() {
             return perplexity.tokens() / seconds;
+        }
+
+        double nll() {
+            return perplexity.nll() / perplexity.tokens();
         }
 
         /** Can be compared between tokenizers, which perplexity per token cannot. */
@@ -103,51 +200,57 @@ final class EvalCommand implements Callable<Integer> {
         }
     }
 
-    private Score score(Pretrained lm, String text) {
+    private Score score(Pretrained lm, String text, int length) {
         int[] ids = lm.tokenizer().encode(text);
         ids = maxTokens > 0 && ids.length > maxTokens ? Arrays.copyOf(ids, maxTokens) : ids;
         int bytes = lm.tokenizer().decode(ids).getBytes(StandardCharsets.UTF_8).length;
-        long start = System.nanoTime();
         try (Tape.Precision precision = model.precision()) {
-            Perplexity p = Perplexity.of(lm.model(), ids, window(lm.model().contextLength()));
+            if (!against.isEmpty()) { // else the first of them would pay for reading its file and for the compiler
+                Perplexity.of(lm.model(), Arrays.copyOf(ids, Math.min(ids.length, length)), length);
+            }
+            long start = System.nanoTime();
+            Perplexity p = Perplexity.of(lm.model(), ids, length);
             return new Score(p, bytes, (System.nanoTime() - start) * 1e-9);
         }
     }
 
-    /** Each model is opened, scored and closed before the next one. */
-    private void table(String text) {
-        out("%-32s %10s %12s %10s %10s%n", "model", "MB", "perplexity", "bits/byte", "tokens/s");
-        row(model.model, model.load(), text);
-        for (Path other : against) {
-            row(other, Pretrained.load(other), text);
+    // ---------------------------------------------------------------- telling
+
+    private void print(boolean table, String name, Subject s, Score score) {
+        double perplexity = score.perplexity.value();
+        if (table) {
+            double megabytes = s.bytes() / 1e6;
+            out("%-32s %10.1f %12.4f ", name, megabytes, perplexity);
+            out("%10.4f %10.0f%n", score.bitsPerByte(), score.speed());
+        } else {
+            out("perplexity %.4f  (nll %.4f per token, ", perplexity, score.nll());
+            out("%d tokens predicted, %.0f tokens/s)%n", score.perplexity.tokens(), score.speed());
         }
     }
 
-    private void row(Path path, Pretrained lm, String text) {
-        try (lm) {
-            Score score = score(lm, text);
-            out(
-                    "%-32s %10.1f %12.4f %10.4f %10.0f%n",
-                    path.getFileName(), megabytes(path), score.perplexity.value(), score.bitsPerByte(), score.speed());
+    private static Map<String, Object> row(Subject s, Score score) {
+        Map<String, Object> row = new LinkedHashMap<>();
+        row.put("model", s.model.toString());
+        if (s.adapter != null) {
+            row.put("adapter", s.adapter.toString());
         }
+        row.put("bytes", s.bytes());
+        row.put("perplexity", score.perplexity.value());
+        row.put("nll", score.nll());
+        row.put("tokens", score.perplexity.tokens());
+        row.put("bitsPerByte", score.bitsPerByte());
+        row.put("tokensPerSecond", score.speed());
+        return row;
     }
 
-    /** Weights on disk. */
-    static double megabytes(Path path) {
-        try (Stream<Path> files = Files.walk(path)) {
+    /** Bytes of the weights on disk; not those of checkpoints in a folder below. */
+    static long weights(Path path) {
+        try (Stream<Path> files = Files.walk(path, 1)) {
             return files.filter(f -> f.toString().matches(".*[.](safetensors|gguf)"))
-                            .mapToLong(f -> f.toFile().length())
-                            .sum()
-                    / 1e6;
+                    .mapToLong(f -> f.toFile().length())
+                    .sum();
         } catch (IOException e) {
             throw new UncheckedIOException(path + " cannot be read: " + e.getMessage(), e);
         }
-    }
-
-    private int window(int limit) {
-        if (window != null) {
-            return window;
-        }
-        return limit > 0 ? Math.min(USUAL_WINDOW, limit) : USUAL_WINDOW;
     }
 }

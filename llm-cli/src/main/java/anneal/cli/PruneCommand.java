@@ -151,7 +151,7 @@ final class PruneCommand implements Callable<Integer> {
         }
         out(
                 "On disk: %.2f MB before, %.2f MB after. The pruned model is in %s%n",
-                EvalCommand.megabytes(model), EvalCommand.megabytes(output), output);
+                EvalCommand.weights(model) / 1e6, EvalCommand.weights(output) / 1e6, output);
         return 0;
     }
 

@@ -37,13 +37,14 @@ class BadInputTest {
     private Path dir;
 
     @BeforeAll
-    static void make() {
+    static void make() throws IOException {
         model = TinyModel.write(shared.resolve("model"));
         gguf = shared.resolve("model.gguf");
         try (Pretrained lm = Pretrained.load(model)) {
             lm.saveGguf(gguf, DType.F32);
         }
         data = TinyModel.conversations(shared.resolve("train.jsonl"), 6);
+        Files.writeString(shared.resolve("plain.txt"), "The sky is blue. The grass is green.");
     }
 
     @AfterEach
@@ -321,6 +322,83 @@ class BadInputTest {
         bad(
                 List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
                 "adapter_config.json: unknown key \"lora_dropuot\", did you mean \"lora_dropout\"?");
+    }
+
+    @Test
+    void adaptersThatALayerCannotHave() {
+        bad(sft(model, data, "--lora-rank", 64), "rank 64 is above what model.layers.0.", "can have: at most 32");
+        bad(
+                sft(model, data, "--adapter", "adalora", "--lora-rank", 64, "--valid-split", 0),
+                "rank 96 is above the smaller side 32 of model.layers.0.");
+        bad(
+                sft(model, data, "--lora-target", "q_prj"),
+                "no linear layer fits q_prj; there are ",
+                "did you mean q_proj?");
+        bad(
+                sft(model, data, "--lora-target", ".*layers[.]9[.].*"),
+                "no linear layer fits .*layers[.]9[.].*",
+                "there are down_proj");
+    }
+
+    @Test
+    void aBaseThatIsQuantisedAlreadyOrHasNoNumbers() throws IOException {
+        Path small = dir.resolve("small.gguf");
+        ok("quantize", "--model", model, "--format", "q8_0", "--output", small);
+        bad(sft(small, data, "--quantize", "nf4"), "model.layers.0.self_attn.q_proj is quantised already, as Q8_0");
+        bad(sft(model, data, "--quantize", "nf4", "--quantize-block", 48), "power of two from 32 to 4096, not 48");
+        bad(sft(model, data, "--quantize", "q4_k"), "rows of 32 numbers are no whole blocks of 256, which Q4_K wants");
+        bad(sft(model, data, "--quantize", "int4-g128"), "rows of 32 numbers are no whole groups of 128");
+    }
+
+    /** PEFT's own files remember no base: there only shapes can tell. Ours do. */
+    @Test
+    void anAdapterOfAnotherBaseIsRefused() {
+        Path adapter = dir.resolve("adapter"), other = dir.resolve("other");
+        try (Pretrained lm = TinyModel.create(8)) {
+            lm.save(other);
+        }
+        ok(with(Cli.sft(other, data, adapter, 1), "--valid-split", 0).toArray());
+        for (List<?> use : List.of(
+                List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
+                List.of("eval", "--model", model, "--adapter", adapter, "--data", shared.resolve("plain.txt")),
+                List.of("eval", "--model", model, "--against", adapter, "--data", shared.resolve("plain.txt")),
+                List.of("merge", "--model", model, "--adapter", adapter, "--output", dir.resolve("out")))) {
+            bad(use, "adapter_model.safetensors was made for another base", "though the shapes are the same");
+        }
+    }
+
+    @Test
+    void featuresOfPeftThatWouldChangeTheNumbersAreNamed() throws IOException {
+        Path adapter = dir.resolve("adapter"), config = adapter.resolve("adapter_config.json");
+        ok(with(Cli.sft(model, data, adapter, 1), "--valid-split", 0).toArray());
+        String good = Files.readString(config).strip();
+        for (String feature : List.of(
+                "\"use_qalora\": true",
+                "\"lora_bias\": true",
+                "\"layer_replication\": [[0, 1], [0, 1]]",
+                "\"target_parameters\": [\"experts\"]",
+                "\"alora_invocation_tokens\": [1, 2]",
+                "\"arrow_config\": {\"top_k\": 2}")) {
+            String key = feature.substring(1, feature.indexOf('"', 1));
+            Files.writeString(
+                    config,
+                    good.replaceFirst(",?\\s*\"" + key + "\"\\s*:[^,}]*", "")
+                            .replaceFirst("\\}$", ", " + feature + "}"));
+            bad(
+                    List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
+                    "adapter_config.json: not supported, and the numbers would differ without: " + key);
+        }
+        for (String init : List.of("corda", "lora_ga", "mini_lora")) {
+            Files.writeString(
+                    config, good.replaceFirst("(\"init_lora_weights\"\\s*:\\s*)[^,}]*", "$1\"" + init + "\""));
+            String said = bad(
+                    List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"),
+                    "adapter_config.json",
+                    "init_lora_weights");
+            assertThat(said).contains(init);
+        }
+        Files.writeString(config, good.replaceFirst("\"LORA\"", "\"OFT\""));
+        bad(List.of("generate", "--model", model, "--adapter", adapter, "--prompt", "x"), "peft_type", "OFT", "LORA");
     }
 
     @Test

@@ -9,6 +9,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import anneal.TinyModel;
 import anneal.io.Json;
+import anneal.io.JsonObject;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -167,28 +168,73 @@ class UsingCommandsTest {
     }
 
     @Test
-    void evalComparesModelsInATable() {
-        Path other = TinyModel.write(dir.resolve("other"));
-        List<Object> eval = List.of("eval", "--model", model, "--adapter", adapter, "--data", text);
-        List<String> lines = ok(with(eval, "--against", model, other).toArray())
+    void evalComparesModelsInATable() throws IOException {
+        Path other = TinyModel.write(dir.resolve("other")),
+                small = dir.resolve("small.gguf"),
+                json = dir.resolve("t.json");
+        Path nf4 = dir.resolve("nf4"), checkpoint = Files.createDirectories(other.resolve("checkpoints/step-1"));
+        Files.copy(other.resolve("model.safetensors"), checkpoint.resolve("model.safetensors"));
+        ok("quantize", "--model", model, "--format", "q8_0", "--output", small);
+        ok("quantize", "--model", model, "--format", "nf4", "--output", nf4);
+        List<Object> eval = List.of("eval", "--model", model, "--data", text);
+        List<String> lines = ok(with(eval, "--against", other, adapter, small, nf4, "--json", json)
+                        .toArray())
                 .out()
                 .lines()
                 .toList();
         assertThat(lines.getFirst().split(" +")).containsExactly("model", "MB", "perplexity", "bits/byte", "tokens/s");
         List<String[]> rows =
                 lines.stream().skip(1).map(line -> line.split(" +")).toList();
-        assertThat(rows.stream().map(row -> row[0])).containsExactly("model", "model", "other");
-        assertThat(rows.get(2)[2]).as("the same numbers").isEqualTo(rows.get(1)[2]);
-        assertThat(rows.get(0)[2]).as("with the adapter").isNotEqualTo(rows.get(1)[2]);
-        assertThat(ok(eval.toArray()).out()).startsWith("perplexity " + rows.get(0)[2]);
-        for (String[] row : rows) {
-            assertThat(Double.parseDouble(row[1])).as("MB").isPositive();
-            double tokens = Math.log(Double.parseDouble(row[2])) / Math.log(2);
-            assertThat(Double.parseDouble(row[3]))
-                    .as("bits of %s tokens' %s", tokens, row[2])
-                    .isBetween(tokens / 20, tokens);
+        assertThat(rows.stream().map(row -> row[0]))
+                .containsExactly("model", "other", "model+adapter", "small.gguf", "nf4");
+        assertThat(rows.get(1)[2]).as("the same numbers").isEqualTo(rows.get(0)[2]);
+        assertThat(rows.get(1)[1]).as("without checkpoints").isEqualTo(rows.get(0)[1]);
+        assertThat(ok(with(eval, "--adapter", adapter).toArray()).out()).startsWith("perplexity " + rows.get(2)[2]);
+        assertThat(ok(with(eval, "--model", small).toArray()).out()).startsWith("perplexity " + rows.get(3)[2]);
+        assertThat(ok(with(eval, "--model", nf4).toArray()).out()).startsWith("perplexity " + rows.get(4)[2]);
+        JsonObject all = Json.read(json);
+        assertThat(all.integer("window")).isEqualTo(TinyModel.CONTEXT);
+        assertThat(all.string("compute")).isEqualTo("f32");
+        assertThat(all.list("models")).hasSize(5);
+        for (int i = 0; i < 5; i++) {
+            JsonObject row = all.objects("models").get(i);
+            double perplexity = row.number("perplexity");
+            assertThat(String.format(java.util.Locale.ROOT, "%.4f", perplexity)).isEqualTo(rows.get(i)[2]);
+            assertThat(Math.log(perplexity)).isCloseTo(row.number("nll"), within(1e-12));
+            double bits = row.number("nll") / Math.log(2);
+            assertThat(row.number("bitsPerByte")).isBetween(bits / 20, bits);
+            assertThat(row.number("tokensPerSecond")).isPositive();
+            assertThat(row.number("tokens"))
+                    .isEqualTo(all.objects("models").get(0).number("tokens"));
         }
-        bad(with(eval, "--against", dir.resolve("nowhere")), "nowhere");
+        assertThat(all.objects("models").get(3).number("bytes")).isEqualTo(Files.size(small));
+        assertThat(all.objects("models").get(2).number("bytes"))
+                .isEqualTo(Files.size(model.resolve("model.safetensors"))
+                        + Files.size(adapter.resolve("adapter_model.safetensors")));
+        bad(with(eval, "--json", json), "t.json", "exists");
+        assertThat(bad(with(eval, "--against", dir.resolve("nowhere")), "nowhere"))
+                .isNotBlank();
+        assertThat(Cli.run(with(eval, "--against", dir.resolve("nowhere")).toArray())
+                        .out())
+                .as("told before the first is measured")
+                .isEmpty();
+    }
+
+    /** Models with other limits see the same windows, else their perplexities could not be compared. */
+    @Test
+    void evalGivesAllModelsTheLeastWindow() throws IOException {
+        Path brief = TinyModel.write(dir.resolve("brief")), config = brief.resolve("config.json");
+        String said = Files.readString(config);
+        assertThat(said).contains("96");
+        Files.writeString(config, said.replaceFirst("(\"max_position_embeddings\"\\s*:\\s*)96", "$132"));
+        List<String> lines = ok("eval", "--model", model, "--against", brief, "--data", text)
+                .out()
+                .lines()
+                .toList();
+        assertThat(lines.get(1).split(" +")[2]).isEqualTo(lines.get(2).split(" +")[2]);
+        bad(
+                List.of("eval", "--model", model, "--against", brief, "--data", text, "--window", 64),
+                "window 64 is over the model's limit of 32");
     }
 
     @Test

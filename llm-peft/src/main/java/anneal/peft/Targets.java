@@ -1,5 +1,6 @@
 package anneal.peft;
 
+import anneal.io.Json;
 import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Module;
@@ -166,9 +167,25 @@ public record Targets(
         }
         if (!idle.isEmpty()) {
             throw new IllegalArgumentException("targets: no " + what + " fits " + String.join(", ", idle)
-                    + (layers.isEmpty() ? "" : " in layers " + layers) + "; there are " + describe(all.keySet()));
+                    + (layers.isEmpty() ? "" : " in layers " + layers) + "; there are " + describe(all.keySet())
+                    + meant(idle, all.keySet()));
         }
         return found;
+    }
+
+    /** What the first of the names that fit nothing is a slip of, for the end of a message. */
+    private static String meant(List<String> idle, Collection<String> paths) {
+        Set<String> known = new TreeSet<>(paths);
+        paths.forEach(path -> known.add(last(path)));
+        return known.contains(idle.getFirst())
+                ? ""
+                : Json.slip(idle.getFirst(), known)
+                        .map(name -> "; did you mean " + name + "?")
+                        .orElse("");
+    }
+
+    private static String last(String path) {
+        return path.substring(path.lastIndexOf('.') + 1);
     }
 
     /** The token embeddings that fit by path; "all-linear" means none. */
@@ -181,7 +198,7 @@ public record Targets(
     /** The last parts of paths, each once: "q_proj, k_proj, lm_head". */
     static String describe(Collection<String> paths) {
         Set<String> last = new TreeSet<>();
-        paths.forEach(path -> last.add(path.substring(path.lastIndexOf('.') + 1)));
+        paths.forEach(path -> last.add(last(path)));
         return last.isEmpty() ? "none at all" : String.join(", ", last);
     }
 }

@@ -179,7 +179,7 @@ class LoraTest {
         String there = "; there are down_proj, lm_head, q_proj, up_proj, v_proj";
         assertThatThrownBy(() -> Lora.rank(1).on("q_proj", "k_proj").attach(model()))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("targets: no linear layer fits k_proj" + there);
+                .hasMessage("targets: no linear layer fits k_proj" + there + "; did you mean q_proj?");
         assertThatThrownBy(() -> Lora.rank(1).onMatching("q_proj").attach(model()))
                 .as("an expression must fit the whole path")
                 .hasMessage("targets: no linear layer fits q_proj" + there);
