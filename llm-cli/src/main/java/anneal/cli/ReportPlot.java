@@ -11,11 +11,16 @@ import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler;
+import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** What quantisation did to each layer as a picture: above the errors, a line for each kind of layer, below its bytes before and after. */
 final class ReportPlot {
-    private static final int WIDTH = 800;
+    private static final int WIDTH = 720;
+
+    /** With more blocks points are so near that markers hide the lines. */
+    private static final int MARKED_BLOCKS = 12;
 
     /** The number of a block in a path, and what the layer is called in it. */
     private static final Pattern BLOCK = Pattern.compile(".*?\\.(\\d+)\\.(.*)");
@@ -61,7 +66,7 @@ final class ReportPlot {
     private static XYChart errors(String title, String error, Map<String, List<Layer>> kinds) {
         XYChart chart = new XYChartBuilder()
                 .width(WIDTH)
-                .height(400)
+                .height(340)
                 .title(title)
                 .xAxisTitle("block")
                 .yAxisTitle(error)
@@ -71,10 +76,13 @@ final class ReportPlot {
         kinds.forEach((kind, layers) -> {
             List<Layer> with = layers.stream().filter(l -> l.error != null).toList();
             if (!with.isEmpty()) {
-                chart.addSeries(
+                XYSeries line = chart.addSeries(
                         kind,
                         with.stream().map(Layer::block).toList(),
                         with.stream().map(Layer::error).toList());
+                if (with.size() > MARKED_BLOCKS) {
+                    line.setMarker(SeriesMarkers.NONE);
+                }
             }
         });
         return chart;
@@ -83,7 +91,7 @@ final class ReportPlot {
     private static CategoryChart bytes(String title, Map<String, List<Layer>> kinds) {
         CategoryChart chart = new CategoryChartBuilder()
                 .width(WIDTH)
-                .height(260)
+                .height(220)
                 .title(title)
                 .yAxisTitle("MB, all blocks")
                 .build();

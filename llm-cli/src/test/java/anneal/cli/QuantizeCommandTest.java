@@ -100,7 +100,7 @@ class QuantizeCommandTest {
         assertThat(report.list("layers")).hasSize(14);
         assertThat(report.number("bytesAfter", 0)).isBetween(1.0, report.number("bytesBefore", 0) / 2);
         assertThat(report.has("perplexityBefore")).isFalse();
-        assertThat(ImageIO.read(out.resolve("report.png").toFile()).getHeight()).isEqualTo(660);
+        assertThat(ImageIO.read(out.resolve("report.png").toFile()).getHeight()).isEqualTo(560);
         ok("generate", "--model", out, "--prompt", "The sky", "--max-tokens", 2);
         bad(quantize("nf4", out), "small", "exists");
     }
@@ -356,8 +356,8 @@ class QuantizeCommandTest {
                 new ReportPlot.Layer("head", null, 1_000_000, 1_000_000));
         ReportPlot.write(with, "some", "error", layers);
         ReportPlot.write(without, "none", "error", layers.subList(1, 2));
-        assertThat(ImageIO.read(with.toFile()).getHeight()).isEqualTo(660);
-        assertThat(ImageIO.read(without.toFile()).getHeight()).isEqualTo(260);
+        assertThat(ImageIO.read(with.toFile()).getHeight()).isEqualTo(560);
+        assertThat(ImageIO.read(without.toFile()).getHeight()).isEqualTo(220);
         assertThatThrownBy(() -> ReportPlot.write(dir.resolve("no/such.png"), "no", "error", layers))
                 .isInstanceOf(UncheckedIOException.class)
                 .hasMessageContaining("such.png");
