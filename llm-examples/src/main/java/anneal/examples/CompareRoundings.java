@@ -65,7 +65,7 @@ public final class CompareRoundings {
     }
 
     /** Layers in the order of the first method's errors: in the model's, lines jump with the kinds of layers. */
-    static void draw(Grid grid, Map<String, PostReport> reports, Path file) throws IOException {
+    private static void draw(Grid grid, Map<String, PostReport> reports, Path file) throws IOException {
         List<LayerReport> first = reports.values().iterator().next().layers();
         List<Integer> order = IntStream.range(0, first.size())
                 .boxed()

@@ -96,7 +96,7 @@ public final class SmoothOutliers {
     }
 
     /** The junction that stands out most, before and after smoothing. */
-    static void draw(Pretrained lm, Runnable forward, Path file) throws IOException {
+    private static void draw(Pretrained lm, Runnable forward, Path file) throws IOException {
         Calibration before = seen(lm, forward);
         Junction worst = Junction.find(lm.model().root(), false).stream()
                 .max(Comparator.comparingDouble(j -> Maxima.of(before, j).outlier()))
