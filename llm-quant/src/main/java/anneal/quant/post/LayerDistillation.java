@@ -20,9 +20,9 @@ import java.util.List;
  * loss = mean (L'_k(h) - L_k(h))^2          h = L_(k-1) ... L_1(x), from the original blocks for both
  * </pre>
  *
- * <p>No labels, no second model in memory. Yao et al., arXiv:2206.01861, equation 4. Blocks are done from the last to the first, so
- * that what stands before a block is still the original and nothing has to be kept twice. Teacher outputs come through the
- * sub-layer output socket; one block's are held at a time. Adam without weight decay; one step a window.
+ * <p>No labels, no second model in memory. Yao et al., arXiv:2206.01861, equation 4. A block that was trained gets its own weights back
+ * until all are, so what stands before a block is the original. Teacher outputs come through the sub-layer output socket; one block's
+ * inputs and outputs are held at a time, so a pass computes that block only. Adam without weight decay; one step a window.
  *
  * @param passes over the calibration text for each block
  * @param rate learning rate
@@ -52,11 +52,14 @@ public record LayerDistillation(int passes, double rate) {
     }
 
     private static SubLayer last(Module block) {
+        return subLayers(block).getLast();
+    }
+
+    static List<SubLayer> subLayers(Module block) {
         return block.children().values().stream()
                 .filter(SubLayer.class::isInstance)
                 .map(SubLayer.class::cast)
-                .reduce((a, b) -> b)
-                .orElseThrow();
+                .toList();
     }
 
     /** The outputs of a block for each window of the text, in memory of {@code arena}. */

@@ -12,7 +12,7 @@ import java.util.Map;
 
 /**
  * Passes over one text, each to a later sub-layer than the one before: a pass starts from the stream that the last one kept, and leaves
- * out what stands behind its own sub-layer. Measuring all sub-layers in turn costs two passes in place of one for each.
+ * out what stands behind its own. Measuring all sub-layers in turn costs two passes in place of one for each.
  *
  * <p>Memory: one stream, [tokens, D] floats, and the next while it is made.
  */
@@ -45,16 +45,22 @@ final class Relay implements AutoCloseable {
             forward.run();
             return;
         }
-        run(order.indexOf(target));
+        through(target, target);
     }
 
-    private void run(int target) {
-        if (target < reached) {
-            throw new IllegalStateException("relay: " + order.get(target).path() + " stands before "
+    /** Runs from the first sub-layer through the last, with the text's stream before the first one; as {@link #to(String)}. */
+    void through(SubLayer first, SubLayer last) {
+        run(order.indexOf(first), order.indexOf(last));
+    }
+
+    private void run(int first, int last) {
+        if (first < reached) {
+            throw new IllegalStateException("relay: " + order.get(first).path() + " stands before "
                     + order.get(reached).path() + ", which was reached already");
         }
-        Arena next = Arena.ofShared();
-        List<Tensor> kept = new ArrayList<>();
+        boolean keep = streams == null || first > reached;
+        Arena next = keep ? Arena.ofShared() : arena;
+        List<Tensor> kept = keep ? new ArrayList<>() : streams;
         Map<SubLayer, SubLayer.Around> before = new LinkedHashMap<>();
         boolean done = false;
         try {
@@ -62,22 +68,24 @@ final class Relay implements AutoCloseable {
                 SubLayer layer = order.get(i);
                 SubLayer.Around own = layer.around();
                 before.put(layer, own);
-                if (i < reached || i > target) {
+                if (i < reached || i > last) {
                     layer.around((x, self) -> x);
                     continue;
                 }
-                SubLayer.Around here = i == target ? keeping(own, kept, next) : own;
+                SubLayer.Around here = keep && i == first ? keeping(own, kept, next) : own;
                 layer.around(i == reached && streams != null ? from(streams.iterator(), here) : here);
             }
             forward.run();
             done = true;
         } finally {
             before.forEach(SubLayer::around);
-            (done ? arena : next).close();
+            if (keep) {
+                (done ? arena : next).close();
+            }
         }
         arena = next;
         streams = kept;
-        reached = target;
+        reached = first;
     }
 
     private static SubLayer.Around keeping(SubLayer.Around own, List<Tensor> kept, Arena arena) {

@@ -5,6 +5,7 @@ import anneal.nn.DenseWeight;
 import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.nn.SubLayer;
 import anneal.nn.Weight;
 import anneal.quant.calibrate.Calibration;
 import anneal.tensor.Tensor;
@@ -107,15 +108,15 @@ public record ZeroQuant(BitWidths widths, int group, LayerDistillation distillat
             }
             List<Tensor> frozen = List.copyOf(root.trainable().values());
             frozen.forEach(p -> p.trainable(false));
-            try {
-                blocks.reversed().forEach(block -> train(block, folds));
+            try (Relay relay = new Relay(root, forward)) {
+                blocks.forEach(block -> train(block, relay, folds));
             } finally {
                 frozen.forEach(p -> p.trainable(true));
             }
         }
 
-        /** Trains the chosen layers of a block; it has its own weights again afterwards, for the report and for the blocks before. */
-        private void train(Module block, Folds folds) {
+        /** Trains the chosen layers of a block; it has its own weights again afterwards, for the report and for the blocks behind. */
+        private void train(Module block, Relay relay, Folds folds) {
             Map<String, Linear> own = new LinkedHashMap<>(layers);
             own.keySet().removeIf(path -> !path.startsWith(block.path() + "."));
             if (own.isEmpty()) {
@@ -123,8 +124,10 @@ public record ZeroQuant(BitWidths widths, int group, LayerDistillation distillat
             }
             Map<String, Weight> originals = new LinkedHashMap<>();
             own.forEach((path, l) -> originals.put(path, l.weight()));
+            List<SubLayer> parts = LayerDistillation.subLayers(block);
+            Runnable pass = () -> relay.through(parts.getFirst(), parts.getLast());
             try (Arena arena = Arena.ofShared()) {
-                List<Tensor> teacher = LayerDistillation.outputs(block, forward, arena);
+                List<Tensor> teacher = LayerDistillation.outputs(block, pass, arena);
                 own.forEach((path, l) -> {
                     Tensor floats = DenseWeight.copy(l.weight().matrix(), Arena.ofAuto())
                             .tensor()
@@ -133,7 +136,7 @@ public record ZeroQuant(BitWidths widths, int group, LayerDistillation distillat
                     l.weight(new QuantAwareWeight(floats, grids.get(path), true));
                 });
                 List<Tensor> weights = own.keySet().stream().map(trained::get).toList();
-                LayerDistillation.Outcome o = distillation.train(block, weights, teacher, forward);
+                LayerDistillation.Outcome o = distillation.train(block, weights, teacher, pass);
                 weights.forEach(w -> w.trainable(false));
                 own.keySet().forEach(folds::step);
                 own.keySet()
