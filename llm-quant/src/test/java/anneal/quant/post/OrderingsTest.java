@@ -2,6 +2,7 @@ package anneal.quant.post;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import anneal.nn.Module;
 import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Junction;
 import anneal.tensor.Memory;
@@ -12,6 +13,7 @@ import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -100,7 +102,7 @@ class OrderingsTest {
             for (ActivationScale how : ActivationScale.values()) {
                 GoldenDecoder naive = outliers(arena, 300), smooth = outliers(arena, 300);
                 float[] before = naive.hidden();
-                naiveIntegers(naive, how);
+                naiveIntegers(naive.model().root(), p -> true, naive::forward, how);
                 PostReport report = new SmoothQuant(0.5, Map.of(), true, true, how)
                         .apply(smooth.model().root(), smooth::forward);
                 double bad = Planted.relative(naive.hidden(), before), good = Planted.relative(smooth.hidden(), before);
@@ -124,9 +126,10 @@ class OrderingsTest {
         return d;
     }
 
-    private static void naiveIntegers(GoldenDecoder d, ActivationScale how) {
-        Calibration seen = Calibration.capture(d.model().root(), p -> true, Calibration.Options.SAMPLES, d::forward);
-        Folds folds = new Folds(ChosenLayers.of(d.model().root(), p -> true), seen);
+    /** Both operands in 8 bits, nothing smoothed. */
+    static void naiveIntegers(Module root, Predicate<String> which, Runnable forward, ActivationScale how) {
+        Calibration seen = Calibration.capture(root, which, Calibration.Options.SAMPLES, forward);
+        Folds folds = new Folds(ChosenLayers.of(root, which), seen);
         folds.quantise(
                 "naive",
                 Map.of(),
