@@ -86,21 +86,29 @@ class RealOrderingsTest {
         return model.perplexity("rtn " + grid, new Rtn(grid));
     }
 
+    /**
+     * Compared with integers without planted outliers, not with floats: a static scale loses much on the inputs of down projections,
+     * which have outliers of their own and no norm before them.
+     */
     @ParameterizedTest
     @EnumSource(
             value = ActivationScale.class,
             names = {"PER_TOKEN", "STATIC"})
     void withOutlierChannelsNaiveIntegersCollapseAndSmoothOnesDoNot(ActivationScale how) {
-        double naive = model.perplexity("W8A8 " + how + ", outliers, naive", () -> {
-            model.plantOutliers(300);
-            OrderingsTest.naiveIntegers(model.root(), model.chosen(), model::forward, how);
-        });
+        double plain = naive("W8A8 " + how, 1, how), naive = naive("W8A8 " + how + ", outliers, naive", 300, how);
         double smooth = model.perplexity("W8A8 " + how + ", outliers, smoothquant", () -> {
             model.plantOutliers(300);
             new SmoothQuant(0.5, Map.of(), true, false, how).apply(model.root(), model.chosen(), model::forward);
         });
-        assertThat(naive).isGreaterThan(2 * floats);
-        assertThat(smooth).isLessThan(1.1 * floats);
+        assertThat(naive).isGreaterThan(2 * plain);
+        assertThat(smooth).isLessThan(1.1 * plain);
+    }
+
+    private static double naive(String name, float outliers, ActivationScale how) {
+        return model.perplexity(name, () -> {
+            model.plantOutliers(outliers);
+            OrderingsTest.naiveIntegers(model.root(), model.chosen(), model::forward, how);
+        });
     }
 
     @Test
