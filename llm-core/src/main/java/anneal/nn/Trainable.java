@@ -12,7 +12,10 @@ import java.util.Optional;
  */
 @FunctionalInterface
 public interface Trainable {
-    /** What is trained, by name; always the same tensors. */
+    /**
+     * What is trained, by name; always the same tensors. One that is made not trainable for a time costs no gradient and stays as it
+     * is; the optimiser forgets what it knew about it.
+     */
     Map<String, Tensor> parameters();
 
     /**
@@ -43,6 +46,9 @@ public interface Trainable {
 
     /** The optimiser has made a step. */
     default void updated(Step step) {}
+
+    /** Parameters and {@link #state} were filled from a checkpoint; {@link #begin} follows. */
+    default void restored() {}
 
     /** What is remembered from step to step, by name: saved in checkpoints and filled from them; always the same tensors. */
     default Map<String, Tensor> state() {

@@ -261,6 +261,15 @@ public final class Tensor {
         return new Tensor(shape, Buffer.of(gradBuf(), false));
     }
 
+    /** Takes over the memory of another's gradient, which gives it up: for parameters of one size that are trained in turns. */
+    public void inheritGrad(Tensor from) {
+        Shape.require(size() == from.size(), "inheritGrad", this, from, "sizes must be equal");
+        buffer.grad = from.buffer.grad;
+        buffer.cleared = true;
+        from.buffer.grad = null;
+        from.buffer.cleared = false;
+    }
+
     /** Clears a parameter's gradient for the next step, keeping its memory; {@link #hasGrad} is false until something is added. */
     public void zeroGrad() {
         buffer.cleared = true;

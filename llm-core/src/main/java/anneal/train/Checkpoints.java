@@ -82,6 +82,10 @@ final class Checkpoints {
         run.put("epoch", position.epoch());
         run.put("batch", position.batch());
         run.put("best_loss", Double.isFinite(bestLoss) ? bestLoss : null);
+        Map<String, Long> began = optimizer.began();
+        if (!began.isEmpty()) {
+            run.put("began", began);
+        }
         run.put("rule", optimizer.rule().toString());
         run.put("config", config);
         last = store.save(optimizer.steps(), metric, folder -> {
@@ -115,14 +119,25 @@ final class Checkpoints {
             if (requireMemory(folder)) {
                 fill(trainable.state(), checkpoint, METHOD, arena);
             }
+            trainable.restored();
             NamedTensors.copy(
                     optimizer.state(), checkpoint.tensors(OPTIMIZER, arena).tensors(), folder + ": " + OPTIMIZER);
         }
         optimizer.steps(run.longInteger("step"));
+        optimizer.began(began(run));
         last = folder;
         return new Saved(
                 new Position(run.integer("epoch"), run.longInteger("batch")),
                 run.number("best_loss", Double.POSITIVE_INFINITY));
+    }
+
+    private static Map<String, Long> began(JsonObject run) {
+        Map<String, Long> all = new LinkedHashMap<>();
+        if (run.has("began")) {
+            JsonObject o = run.object("began");
+            o.keys().forEach(name -> all.put(name, o.longInteger(name)));
+        }
+        return all;
     }
 
     private static void fill(Map<String, Tensor> tensors, Checkpoint from, String name, Arena arena) {

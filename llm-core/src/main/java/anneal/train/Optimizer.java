@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,14 +22,36 @@ import java.util.regex.Pattern;
  *
  * <p>Gradients are sums over {@code count} items; {@code scale} = 1/count makes them means inside the update, so accumulating over
  * micro-batches of any sizes equals one large batch.
+ *
+ * <p>A parameter that is not trainable at a step stays as it is, and what was remembered about it is given up; when it is trainable again
+ * it begins anew, its own steps counted from there.
  */
 public final class Optimizer implements AutoCloseable {
-    private record Entry(String name, Tensor p, RuleState state, double rateFactor, boolean decay) {}
+    private static final class Entry {
+        final String name;
+        final Tensor p;
+        final double rateFactor;
+        final boolean decay;
+
+        /** What is remembered, by its key in checkpoints; empty while nothing is. */
+        final Map<String, StoredTensor> stored = new LinkedHashMap<>();
+
+        RuleState state;
+
+        /** Steps that had been made when it was begun with. */
+        long began;
+
+        Entry(String name, Tensor p, double rateFactor, boolean decay) {
+            this.name = name;
+            this.p = p.trainable(true);
+            this.rateFactor = rateFactor;
+            this.decay = decay;
+        }
+    }
 
     private final UpdateRule rule;
     private final Memory memory;
     private final List<Entry> entries = new ArrayList<>();
-    private final Map<String, StoredTensor> state = new LinkedHashMap<>();
     private long steps = 0;
 
     /**
@@ -69,13 +92,14 @@ public final class Optimizer implements AutoCloseable {
         for (Map.Entry<String, Tensor> e : parameters.entrySet()) {
             int g = groupOf[i++];
             if (g < groups.size()) {
-                add(
+                entries.add(new Entry(
                         e.getKey(),
                         e.getValue(),
                         groups.get(g).rateFactor(),
-                        groups.get(g).decay());
+                        groups.get(g).decay()));
             } else {
-                add(e.getKey(), e.getValue(), 1, e.getValue().shape().rank() > 1);
+                entries.add(new Entry(
+                        e.getKey(), e.getValue(), 1, e.getValue().shape().rank() > 1));
             }
         }
     }
@@ -96,51 +120,91 @@ public final class Optimizer implements AutoCloseable {
                 .sum();
     }
 
-    private void add(String name, Tensor p, double rateFactor, boolean decay) {
-        List<UpdateRule.Slot> slots = rule.slots(p.shape());
-        List<MemorySegment> own = new ArrayList<>();
-        for (UpdateRule.Slot slot : slots) {
-            MemorySegment bytes = memory.take(slot);
-            long[] shape = Arrays.stream(slot.shape().dims()).asLongStream().toArray();
-            String key = slot.name() + "." + name;
-            own.add(bytes);
-            state.put(key, new StoredTensor(key, slot.dtype(), shape, bytes));
+    /** What an entry remembers follows from whether it is trained: zeros if it was not before, nothing if it is not now. */
+    private void settle(Entry e) {
+        if (e.p.tracked() == (e.state != null)) {
+            return;
         }
-        entries.add(new Entry(name, p.trainable(true), new RuleState(slots, own), rateFactor, decay));
+        if (e.state != null) {
+            memory.giveBack(e.name);
+            e.stored.clear();
+            e.state = null;
+            return;
+        }
+        List<UpdateRule.Slot> slots = rule.slots(e.p.shape());
+        List<MemorySegment> own = memory.take(e.name, slots);
+        for (int i = 0; i < own.size(); i++) {
+            UpdateRule.Slot slot = slots.get(i);
+            long[] shape = Arrays.stream(slot.shape().dims()).asLongStream().toArray();
+            String key = slot.name() + "." + e.name;
+            e.stored.put(key, new StoredTensor(key, slot.dtype(), shape, own.get(i)));
+        }
+        e.state = new RuleState(slots, own);
+        e.began = steps;
     }
 
     /** Where the state lies. */
     private interface Memory extends AutoCloseable {
-        /** Zeros for a slot. */
-        MemorySegment take(UpdateRule.Slot slot);
+        /** Zeros for the slots of a parameter. */
+        List<MemorySegment> take(String parameter, List<UpdateRule.Slot> slots);
+
+        void giveBack(String parameter);
 
         @Override
         void close();
     }
 
-    private record Ram(Arena arena) implements Memory {
+    private record Ram(Map<String, Arena> arenas) implements Memory {
         Ram() {
-            this(Arena.ofShared());
+            this(new HashMap<>());
         }
 
         @Override
-        public MemorySegment take(UpdateRule.Slot slot) {
+        public List<MemorySegment> take(String parameter, List<UpdateRule.Slot> slots) {
+            Arena arena = Arena.ofShared();
+            arenas.put(parameter, arena);
+            return slots.stream().map(slot -> take(arena, slot)).toList();
+        }
+
+        private static MemorySegment take(Arena arena, UpdateRule.Slot slot) {
             return slot.dtype() == DType.F32
                     ? Tensor.allocate(arena, slot.shape()).buf().asSlice(0, slot.bytes())
                     : arena.allocate(slot.bytes(), 64);
         }
 
         @Override
+        public void giveBack(String parameter) {
+            arenas.remove(parameter).close();
+        }
+
+        @Override
         public void close() {
-            arena.close();
+            arenas.values().forEach(Arena::close);
+            arenas.clear();
         }
     }
 
-    private record Pages(PageStore store) implements Memory {
-        @Override
-        public MemorySegment take(UpdateRule.Slot slot) {
-            return store.take(slot.bytes());
+    /** A file has room for all, so what a parameter has there stays its own. */
+    private record Pages(PageStore store, Map<String, List<MemorySegment>> taken) implements Memory {
+        Pages(PageStore store) {
+            this(store, new HashMap<>());
         }
+
+        @Override
+        public List<MemorySegment> take(String parameter, List<UpdateRule.Slot> slots) {
+            List<MemorySegment> again = taken.get(parameter);
+            if (again != null) {
+                again.forEach(bytes -> bytes.fill((byte) 0));
+                return again;
+            }
+            List<MemorySegment> fresh =
+                    slots.stream().map(slot -> store.take(slot.bytes())).toList();
+            taken.put(parameter, fresh);
+            return fresh;
+        }
+
+        @Override
+        public void giveBack(String parameter) {}
 
         @Override
         public void close() {
@@ -169,9 +233,12 @@ public final class Optimizer implements AutoCloseable {
      * @param rate learning rate of this step
      */
     public void step(double scale, double rate) {
+        entries.forEach(this::settle);
         steps++;
         for (Entry e : entries) {
-            rule.update(e.p, e.state, new UpdateRule.Update(steps, rate * e.rateFactor, scale, e.decay));
+            if (e.state != null) {
+                rule.update(e.p, e.state, new UpdateRule.Update(steps - e.began, rate * e.rateFactor, scale, e.decay));
+            }
         }
     }
 
@@ -185,9 +252,30 @@ public final class Optimizer implements AutoCloseable {
         return steps;
     }
 
-    /** What is remembered, in place, under "slot.parameter name"; with {@link #steps} all that a checkpoint needs. */
+    /**
+     * What is remembered of parameters that are trainable now, in place, under "slot.parameter name"; with {@link #steps} and
+     * {@link #began} all that a checkpoint needs.
+     */
     public Map<String, StoredTensor> state() {
-        return Collections.unmodifiableMap(state);
+        Map<String, StoredTensor> all = new LinkedHashMap<>();
+        for (Entry e : entries) {
+            settle(e);
+            all.putAll(e.stored);
+        }
+        return Collections.unmodifiableMap(all);
+    }
+
+    /** For parameters that are trainable now and were not from the start: the steps that had been made when they were begun with. */
+    public Map<String, Long> began() {
+        Map<String, Long> all = new LinkedHashMap<>();
+        entries.forEach(this::settle);
+        entries.stream().filter(e -> e.state != null && e.began > 0).forEach(e -> all.put(e.name, e.began));
+        return all;
+    }
+
+    /** Sets what {@link #began} gave, after {@link #state} was filled from a checkpoint. */
+    public void began(Map<String, Long> steps) {
+        entries.forEach(e -> e.began = steps.getOrDefault(e.name, 0L));
     }
 
     /** Goes on from this number of steps, after {@link #state} was filled from a checkpoint. */

@@ -78,6 +78,7 @@ abstract class AdapterFile<M extends Method> {
                 new LnTuningFile(),
                 new BitFitFile(),
                 new LastLayersFile(),
+                new LisaFile(),
                 new TrainableTokensFile(),
                 new VirtualTokensFile.Prefix(),
                 new VirtualTokensFile.Prompt(),

@@ -160,6 +160,11 @@ public final class Adapters implements Trainable {
     }
 
     @Override
+    public void restored() {
+        tuning.restored();
+    }
+
+    @Override
     public Map<String, Tensor> state() {
         return tuning.state();
     }

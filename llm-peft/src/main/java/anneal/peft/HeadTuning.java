@@ -83,6 +83,11 @@ final class HeadTuning implements Tuning {
     }
 
     @Override
+    public void restored() {
+        method.restored();
+    }
+
+    @Override
     public Map<String, Tensor> state() {
         return method.state();
     }

@@ -17,6 +17,7 @@ public sealed interface Method
                 LnTuning,
                 BitFit,
                 LastLayers,
+                Lisa,
                 TrainableTokens,
                 PrefixTuning,
                 PromptTuning,

@@ -42,6 +42,11 @@ public interface Penalised extends Trainable {
     }
 
     @Override
+    default void restored() {
+        trained().restored();
+    }
+
+    @Override
     default Map<String, Tensor> state() {
         return trained().state();
     }

@@ -29,6 +29,7 @@ interface Tuning extends Trainable {
             case Osf osf -> osf.tuning(root, everyName);
             case LnTuning ln -> ln.tuning(root, everyName);
             case BitFit bitFit -> bitFit.tuning(root, everyName);
+            case Lisa lisa -> LisaTuning.of(lisa, root);
             case LastLayers last -> last.tuning(root);
             case TrainableTokens tokens -> TokensTuning.of(tokens, root, everyName);
             case PrefixTuning prefix -> PrefixInModel.of(prefix, root, everyName);
