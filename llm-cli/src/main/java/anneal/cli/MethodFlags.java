@@ -2,21 +2,25 @@ package anneal.cli;
 
 import static anneal.cli.MethodName.adalora;
 import static anneal.cli.MethodName.last_layers;
+import static anneal.cli.MethodName.lisa;
 import static anneal.cli.MethodName.loha;
 import static anneal.cli.MethodName.lokr;
 import static anneal.cli.MethodName.lora;
+import static anneal.cli.MethodName.osf;
 import static anneal.cli.MethodName.vera;
 
 import anneal.peft.AdaLora;
 import anneal.peft.BitFit;
 import anneal.peft.Ia3;
 import anneal.peft.LastLayers;
+import anneal.peft.Lisa;
 import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
 import anneal.peft.Lora;
 import anneal.peft.Method;
 import anneal.peft.MethodBuilder;
+import anneal.peft.Osf;
 import anneal.peft.Vera;
 import java.util.List;
 import java.util.function.Function;
@@ -65,16 +69,33 @@ final class MethodFlags {
                             + " ia3; everything for ln_tuning and bitfit).")
     String target;
 
-    @Option(names = "--blocks", paramLabel = "N", description = "Of last_layers: so many are trained (default: 1).")
+    @Option(
+            names = "--blocks",
+            paramLabel = "N",
+            description = "Of last_layers and lisa: so many are trained (default: 1), of lisa at a time.")
     Integer blocks;
+
+    @Option(
+            names = "--every",
+            paramLabel = "N",
+            description = "Of lisa: steps after which other blocks are drawn (default: 20).")
+    Integer every;
+
+    @Option(
+            names = "--keep",
+            paramLabel = "P",
+            description = "Of osf: the part of each matrix' directions that stays as it is (default: 0.5).")
+    Double keep;
 
     /** Throws if a flag was given that the method does not have. */
     void check() {
         only("--rank", rank, List.of(lora, adalora, loha, lokr, vera));
         only("--alpha", alpha, List.of(lora, adalora, loha, lokr));
         only("--dropout", dropout, List.of(lora, adalora, vera));
-        only("--blocks", blocks, List.of(last_layers));
-        if (method == last_layers) {
+        only("--blocks", blocks, List.of(last_layers, lisa));
+        only("--every", every, List.of(lisa));
+        only("--keep", keep, List.of(osf));
+        if (method == last_layers || method == lisa) {
             only("--target", target, List.of());
         }
     }
@@ -119,6 +140,9 @@ final class MethodFlags {
                         ? new BitFit(null, base)
                         : on(BitFit.at(), target).baseModel(base).build();
             case last_layers -> new LastLayers(blocks == null ? 1 : blocks, false, base);
+            case lisa -> new Lisa(blocks == null ? 1 : blocks, every == null ? 20 : every, base);
+            case osf ->
+                on(Osf.part(or(keep, 0.5)), ALL_LINEAR).baseModel(base).build();
         };
     }
 

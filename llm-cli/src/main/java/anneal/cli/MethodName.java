@@ -4,9 +4,11 @@ import anneal.peft.AdaLora;
 import anneal.peft.BitFit;
 import anneal.peft.Ia3;
 import anneal.peft.LastLayers;
+import anneal.peft.Lisa;
 import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
+import anneal.peft.Osf;
 import anneal.peft.Vera;
 
 /** {@code --adapter-method}: names as PEFT has them, with the learning rate if none is given and the rank if it has one. */
@@ -19,7 +21,9 @@ enum MethodName {
     vera(Vera.LEARNING_RATE, 256),
     ln_tuning(LnTuning.LEARNING_RATE, 0),
     bitfit(BitFit.LEARNING_RATE, 0),
-    last_layers(LastLayers.LEARNING_RATE, 0);
+    last_layers(LastLayers.LEARNING_RATE, 0),
+    lisa(Lisa.LEARNING_RATE, 0),
+    osf(Osf.LEARNING_RATE, 0);
 
     final double rate;
     final int rank;

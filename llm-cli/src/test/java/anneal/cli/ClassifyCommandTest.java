@@ -162,6 +162,11 @@ class ClassifyCommandTest {
         bad(with(args, "--blocks", 1), "--blocks does not go with --adapter-method lora");
         bad(with(args, "--adapter-method", "last_layers", "--target", "q_proj"), "--target", "last_layers");
         bad(with(args, "--adapter-method", "last_layers", "--blocks", 3), "count 3 is more than the model's 2 blocks");
+        bad(with(args, "--every", 5), "--every does not go with --adapter-method lora");
+        bad(with(args, "--keep", 0.5), "--keep does not go with --adapter-method lora");
+        bad(with(args, "--adapter-method", "lisa", "--target", "q_proj"), "--target", "lisa");
+        bad(with(args, "--adapter-method", "lisa", "--blocks", 3), "blocks 3 is more than the 2 that the model has");
+        bad(with(args, "--adapter-method", "osf", "--keep", 1.5), "kept 1.5 must be in (0, 1] as a part");
         bad(with(args, "--packing"), "--packing does not go with classify");
         bad(with(args, "--label-smoothing", 0.1), "--label-smoothing does not go with classify");
         bad(with(args, "--target", "nothing"), "no linear layer fits nothing");

@@ -11,6 +11,7 @@ import anneal.peft.Adapters;
 import anneal.peft.BitFit;
 import anneal.peft.Ia3;
 import anneal.peft.LastLayers;
+import anneal.peft.Lisa;
 import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
@@ -116,6 +117,15 @@ class AdapterPagesTest {
         try (Pretrained lm = TinyModel.create(7)) {
             Adapters adapters = LastLayers.of(1).attach(lm.model().root());
             assertLearns(lm, adapters, LastLayers.LEARNING_RATE);
+        }
+    }
+
+    @Test
+    void lisa() {
+        try (Pretrained lm = TinyModel.create(7)) {
+            Adapters adapters = Lisa.of(1, 10).attach(lm.model().root());
+            adapters.begin(30);
+            assertLearns(lm, adapters, Lisa.LEARNING_RATE);
         }
     }
 

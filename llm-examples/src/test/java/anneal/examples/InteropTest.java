@@ -22,6 +22,7 @@ import anneal.peft.LoHa;
 import anneal.peft.LoKr;
 import anneal.peft.Lora;
 import anneal.peft.Method;
+import anneal.peft.Osf;
 import anneal.peft.PTuning;
 import anneal.peft.PrefixTuning;
 import anneal.peft.PromptTuning;
@@ -83,6 +84,7 @@ class InteropTest {
         all.put("vera", Vera.rank(8).on("q_proj", "v_proj").build());
         all.put("loha", LoHa.rank(2).alpha(4).on("q_proj", "v_proj").build());
         all.put("lokr", LoKr.rank(2).alpha(4).on("q_proj", "v_proj").build());
+        all.put("osf", Osf.part(0.75).on("q_proj", "down_proj").build());
         all.put("ln-tuning", LnTuning.everywhere());
         all.put("tokens", TrainableTokens.of(1, 5));
         all.put("prefix", PrefixTuning.tokens(3).build());

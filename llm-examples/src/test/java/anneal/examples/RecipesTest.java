@@ -221,6 +221,19 @@ class RecipesTest {
     }
 
     @Test
+    void twoTasksAreLearntInFourWays() throws IOException {
+        Path first = Files.writeString(dir.resolve("first.txt"), "the sky is blue and the grass is green\n".repeat(60));
+        Path second = Files.writeString(dir.resolve("second.txt"), "four and three are seven, not eight\n".repeat(60));
+        Path picture = dir.resolve("forgotten.png");
+        String[] args = {model.toString(), first.toString(), second.toString(), "10", picture.toString()};
+        List<String> rows = printed(() -> LearnTwoTasks.main(args)).lines().toList();
+        assertThat(rows).hasSize(1 + LearnTwoTasks.Way.values().length);
+        assertThat(rows.stream().skip(1)).allMatch(row -> row.matches("[a-z]+( +[0-9]+\\.[0-9]{4}){3}"));
+        assertThat(rows.stream().skip(1).distinct()).hasSize(4);
+        assertThat(Files.readAllBytes(picture)).startsWith(0x89, 'P', 'N', 'G');
+    }
+
+    @Test
     void aLossOfOnesOwnFalls() throws IOException {
         double first = CustomLoss.train(model, data, 1), later = CustomLoss.train(model, data, 12);
         assertThat(later).isPositive().isLessThan(first);

@@ -79,8 +79,10 @@ final class LisaTuning implements Tuning {
         Map<Weight, Weight> dense = new IdentityHashMap<>();
         List<Table> tables = new ArrayList<>();
         root.find(Embedding.class).forEach((path, e) -> tables.add(table(path, e.weight(), dense, e::weight)));
-        if (root instanceof TaskModel m) { // its head is trained whatever the method is
-            linears.values().remove(m.head());
+        if (root instanceof TaskModel) { // its head is trained whatever the method is, and no other is in use
+            linears.entrySet()
+                    .removeIf(e -> Targets.block(e.getKey()).isEmpty()
+                            && !dense.containsKey(e.getValue().weight()));
         }
         linears.forEach((path, l) -> {
             if (Targets.block(path).isEmpty() && l.bias() == null) {
