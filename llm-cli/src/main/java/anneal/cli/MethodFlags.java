@@ -141,8 +141,7 @@ final class MethodFlags {
                         : on(BitFit.at(), target).baseModel(base).build();
             case last_layers -> new LastLayers(blocks == null ? 1 : blocks, false, base);
             case lisa -> new Lisa(blocks == null ? 1 : blocks, every == null ? 20 : every, base);
-            case osf ->
-                on(Osf.part(or(keep, 0.5)), ALL_LINEAR).baseModel(base).build();
+            case osf -> on(Osf.part(or(keep, 0.5)), ALL_LINEAR).baseModel(base).build();
         };
     }
 

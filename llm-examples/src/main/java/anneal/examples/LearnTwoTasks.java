@@ -154,18 +154,13 @@ public final class LearnTwoTasks {
         CategoryChart chart = new CategoryChartBuilder()
                 .width(640)
                 .height(400)
-                .title("Loss of the first text")
+                .title("What the second text makes the first one's loss rise by")
                 .xAxisTitle("how the second text is learnt")
                 .yAxisTitle("nll a token")
                 .build();
+        chart.getStyler().setLegendVisible(false);
         chart.addSeries(
-                "when it was learnt",
-                names,
-                results.stream().map(Result::learnt).toList());
-        chart.addSeries(
-                "after the second text",
-                names,
-                results.stream().map(Result::kept).toList());
+                "forgotten", names, results.stream().map(r -> r.kept - r.learnt).toList());
         BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
     }
 }
