@@ -6,10 +6,10 @@ import java.lang.foreign.MemorySegment;
  * Matrix factorisations by the LAPACK that ND4J brings, on row-major floats; computed in doubles.
  *
  * <p>ND4J is an optional dependency. Its types are only named in {@link Nd4jLapack}, which is loaded at the first call; without
- * ND4J that call throws and names the artifact to add. Sizes must be positive and numbers finite: the caller checks.
+ * ND4J that call throws and names the artifact to add, but for {@link #eigSymmetric}, which Java computes then. Sizes must be positive and numbers finite: the caller checks.
  */
 public final class Lapack {
-    private static final String NEED = "matrix factorisations (SVD, QR, eigenvalues) need LAPACK: ";
+    private static final String NEED = "matrix factorisations (SVD, QR) need LAPACK: ";
 
     private Lapack() {}
 
@@ -44,7 +44,11 @@ public final class Lapack {
      * @param a [n, n], only its lower triangle is read
      */
     public static void eigSymmetric(MemorySegment values, MemorySegment vectors, MemorySegment a, int n) {
-        run(() -> Nd4jLapack.eigSymmetric(values, vectors, a, n));
+        if (BlasKernels.obstacle() == null) {
+            run(() -> Nd4jLapack.eigSymmetric(values, vectors, a, n));
+        } else {
+            SymmetricEigen.run(values, vectors, a, n);
+        }
     }
 
     private static void run(Runnable factorisation) {

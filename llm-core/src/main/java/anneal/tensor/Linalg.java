@@ -7,8 +7,8 @@ import anneal.kernels.Lapack;
 /**
  * Factorisations of matrices: singular values, QR, eigenvalues of symmetric ones.
  *
- * <p>Computed in doubles by ND4J's LAPACK and rounded to floats at the end. ND4J is optional: without it every method here throws an
- * {@link IllegalStateException} that names the artifact to add. Nothing here is differentiated. Signs of singular vectors and of the
+ * <p>Computed in doubles by ND4J's LAPACK and rounded to floats at the end. ND4J is optional: without it every method here but
+ * {@link #eigSymmetric} throws an {@link IllegalStateException} that names the artifact to add. Nothing here is differentiated. Signs of singular vectors and of the
  * columns of Q are LAPACK's, as in NumPy and PyTorch; only products of factors are unique.
  *
  * <p>Results are tensors of the current scope. A {@link ShapeException} names a matrix without rows or columns, an
