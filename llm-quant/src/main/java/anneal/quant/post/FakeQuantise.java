@@ -42,15 +42,7 @@ public final class FakeQuantise {
      * <p>Shapes: x [.., D] -> the same. Gradient: dx = dy.
      */
     public static Tensor tokens(Tensor x) {
-        Tensor y = Tensor.like(x);
-        int dim = x.rowSize();
-        Parallel.run(x.rowCount(), r -> {
-            long at = (long) r * dim;
-            float a = W8A8Linear.scale(W8A8Linear.largest(x, at, dim));
-            for (long i = at; i < at + dim; i++) {
-                y.buf().setAtIndex(JAVA_FLOAT, i, a * (float) Math.rint(x.get(i) / a));
-            }
-        });
+        Tensor y = rounded(x, 0);
         return Tape.record(y, () -> K.axpy(x.gradBuf(), y.gradBuf(), 1f, x.size()), x);
     }
 
@@ -61,20 +53,33 @@ public final class FakeQuantise {
      */
     public static Tensor clipped(Tensor x, float scale) {
         Shape.require(scale > 0, "fakeQuantise", x, () -> "the scale " + scale + " must be positive");
-        Tensor y = Tensor.like(x);
-        for (long i = 0; i < x.size(); i++) {
-            float q = (float) Math.rint(x.get(i) / scale);
-            y.buf().setAtIndex(JAVA_FLOAT, i, scale * Math.clamp(q, -LARGEST, LARGEST));
-        }
+        Tensor y = rounded(x, scale);
         return Tape.record(y, () -> clippedGrad(x, y, LARGEST * scale), x);
+    }
+
+    /** Multiples of a scale; 0: each row has its own. */
+    private static Tensor rounded(Tensor x, float scale) {
+        Tensor y = Tensor.like(x);
+        W8A8Linear.byRows(x, (r, row) -> {
+            float a = scale > 0 ? scale : W8A8Linear.scale(row);
+            for (int j = 0; j < row.length; j++) {
+                row[j] = a * W8A8Linear.code(row[j] / a);
+            }
+            MemorySegment.copy(row, 0, y.buf(), JAVA_FLOAT, 4L * r * row.length, row.length);
+        });
+        return y;
     }
 
     private static void clippedGrad(Tensor x, Tensor y, float bound) {
         MemorySegment dx = x.gradBuf(), dy = y.gradBuf();
-        for (long i = 0; i < x.size(); i++) {
-            if (Math.abs(x.get(i)) <= bound) {
-                dx.setAtIndex(JAVA_FLOAT, i, dx.getAtIndex(JAVA_FLOAT, i) + dy.getAtIndex(JAVA_FLOAT, i));
+        W8A8Linear.byRows(x, (r, row) -> {
+            long at = (long) r * row.length;
+            for (int j = 0; j < row.length; j++) {
+                if (Math.abs(row[j]) <= bound) {
+                    float sum = dx.getAtIndex(JAVA_FLOAT, at + j) + dy.getAtIndex(JAVA_FLOAT, at + j);
+                    dx.setAtIndex(JAVA_FLOAT, at + j, sum);
+                }
             }
-        }
+        });
     }
 }

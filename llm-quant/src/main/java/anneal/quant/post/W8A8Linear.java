@@ -33,6 +33,9 @@ public final class W8A8Linear implements Weight {
 
     private static final int LARGEST = 127;
 
+    /** Rows of a task. */
+    private static final int ROWS = 8;
+
     /** The least activation scale, as in the reference code of SmoothQuant. */
     private static final float LEAST = 1e-8f;
 
@@ -147,33 +150,72 @@ public final class W8A8Linear implements Weight {
         int m = x.rowCount(), in = in();
         float shared = switch (activations) {
             case STATIC -> fixed;
-            case PER_TENSOR -> scale(largest(x, 0, x.size()));
+            case PER_TENSOR -> scale(largest(x));
             case PER_TOKEN -> 0;
         };
-        Parallel.run(m, r -> {
-            float scale = activations == ActivationScale.PER_TOKEN ? scale(largest(x, (long) r * in, in)) : shared;
+        byRows(x, (r, row) -> {
+            float scale = activations == ActivationScale.PER_TOKEN ? scale(row) : shared;
             scales.buf().setAtIndex(JAVA_FLOAT, r, scale);
+            byte[] rounded = new byte[in];
             for (int j = 0; j < in; j++) {
-                float q = (float) Math.rint(x.get((long) r * in + j) / scale);
-                codes.set(JAVA_BYTE, ((long) (j / size) * m + r) * size + j % size, (byte)
-                        Math.clamp(q, -LARGEST, LARGEST));
+                rounded[j] = (byte) code(row[j] / scale);
+            }
+            for (int g = 0; g < in / size; g++) {
+                MemorySegment.copy(rounded, g * size, codes, JAVA_BYTE, ((long) g * m + r) * size, size);
             }
         });
     }
 
-    static float scale(float largest) {
+    /** What is done with a row of numbers, which are a copy. */
+    interface Row {
+        void run(int r, float[] row);
+    }
+
+    /** The rows of x, some to a task. A loop over an array of floats is one that the JIT makes vectors of. */
+    static void byRows(Tensor x, Row some) {
+        int rows = x.rowCount(), size = x.rowSize();
+        Parallel.run(Math.ceilDiv(rows, ROWS), task -> {
+            float[] row = new float[size];
+            for (int r = task * ROWS; r < Math.min(rows, (task + 1) * ROWS); r++) {
+                MemorySegment.copy(x.buf(), JAVA_FLOAT, 4L * r * size, row, 0, size);
+                some.run(r, row);
+            }
+        });
+    }
+
+    /** clamp(round(q), -127, 127), halves to even as {@link Math#rint}: adding 1.5 2^23 leaves no room for a fraction. */
+    static float code(float q) {
+        return Math.min(LARGEST, Math.max(-LARGEST, q)) + 0x1.8p23f - 0x1.8p23f;
+    }
+
+    /** The scale that makes the largest number of a row 127. */
+    static float scale(float[] row) {
+        return scale(finite(largest(row)));
+    }
+
+    private static float scale(float largest) {
         return Math.max(LEAST, largest / LARGEST);
     }
 
-    static float largest(Tensor x, long from, long count) {
+    private static float largest(Tensor x) {
+        float[] most = new float[x.rowCount()];
+        byRows(x, (r, row) -> most[r] = largest(row));
+        return finite(largest(most));
+    }
+
+    private static float largest(float[] x) {
         float most = 0;
-        for (long i = from; i < from + count; i++) {
-            most = Math.max(most, Math.abs(x.get(i)));
-        }
-        if (!Float.isFinite(most)) {
-            throw new IllegalArgumentException("W8A8: an input is not finite: it has no 8-bit scale");
+        for (float v : x) {
+            most = Math.max(most, Math.abs(v));
         }
         return most;
+    }
+
+    private static float finite(float largest) {
+        if (!Float.isFinite(largest)) {
+            throw new IllegalArgumentException("W8A8: an input is not finite: it has no 8-bit scale");
+        }
+        return largest;
     }
 
     /** y (+)= sums scale_row scale_group; the sums are integers and may lie in y's own memory. */
@@ -183,14 +225,19 @@ public final class W8A8Linear implements Weight {
         for (int i = 0; i < out; i++) {
             b[i] = matrix.step(i, group).scale();
         }
-        Parallel.run(y.rowCount(), r -> {
-            float a = scales.get(r);
-            for (int i = 0; i < out; i++) {
-                long at = (long) r * out + i;
-                float part = sums.buf().getAtIndex(JAVA_INT, at) * (a * b[i]);
-                y.buf().setAtIndex(JAVA_FLOAT, at, group == 0 ? part : y.get(at) + part);
-            }
+        byRows(y, (r, row) -> {
+            int[] whole = new int[out];
+            MemorySegment.copy(sums.buf(), JAVA_INT, 4L * r * out, whole, 0, out);
+            addScaled(row, whole, scales.get(r), b, group > 0);
+            MemorySegment.copy(row, 0, y.buf(), JAVA_FLOAT, 4L * r * out, out);
         });
+    }
+
+    private static void addScaled(float[] y, int[] sums, float a, float[] b, boolean add) {
+        for (int i = 0; i < y.length; i++) {
+            float part = sums[i] * (a * b[i]);
+            y[i] = add ? y[i] + part : part;
+        }
     }
 
     @Override
