@@ -5,13 +5,16 @@ import anneal.data.Jsonl;
 import anneal.data.Sample;
 import anneal.distill.HeadPruning;
 import anneal.distill.Student;
+import anneal.distill.WidthPruning;
 import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.model.Tokens;
 import anneal.nn.Linear;
 import anneal.quant.InputNorms;
+import anneal.quant.LowRank;
 import anneal.quant.Mask;
 import anneal.quant.Pruning;
+import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Windows;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
@@ -19,6 +22,7 @@ import anneal.tensor.Tape;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
@@ -38,7 +42,9 @@ import picocli.CommandLine.Spec;
 /** {@code anneal prune}: takes out what does least. */
 @Command(
         name = "prune",
-        description = "Sets the least important weights to zero, or takes whole layers or heads out of a model.",
+        description =
+                "Makes a model smaller: takes out layers, heads or channels, makes matrices products of thin ones, or sets"
+                        + " weights to zero.",
         mixinStandardHelpOptions = true,
         sortOptions = false,
         footer = {
@@ -47,18 +53,25 @@ import picocli.CommandLine.Spec;
             "  anneal prune --model folder --method magnitude --sparsity 0.3 --output thin",
             "  anneal prune --model folder --method wanda --sparsity 0.5 --data wiki.txt --output thin",
             "  anneal prune --model folder --method nm --pattern 2:4 --data wiki.txt --output thin",
-            "  anneal prune --model folder --method layers --sparsity 0.25 --data wiki.txt --dtype bf16 --output short"
+            "  anneal prune --model folder --method layers --sparsity 0.25 --data wiki.txt --dtype bf16 --output short",
+            "  anneal prune --model folder --method width --sparsity 0.2 --data wiki.txt --output narrow.gguf",
+            "  anneal prune --model folder --method svd --sparsity 0.2 --data wiki.txt --output factored"
         })
 final class PruneCommand implements Callable<Integer> {
+    /** Numbers of the usual blocks of quantised files. */
+    private static final int BLOCK = 32;
+
     enum How {
         magnitude,
         wanda,
         nm,
         layers,
-        heads;
+        heads,
+        width,
+        svd;
 
         boolean needsData() {
-            return this == wanda || this == layers || this == heads;
+            return this == wanda || this == layers || this == heads || this == width;
         }
     }
 
@@ -77,15 +90,22 @@ final class PruneCommand implements Callable<Integer> {
             required = true,
             paramLabel = "NAME",
             description =
-                    "${COMPLETION-CANDIDATES}. magnitude, wanda and nm set weights of the blocks to zero, layers and heads"
-                            + " make the model smaller.")
+                    "${COMPLETION-CANDIDATES}. magnitude, wanda and nm set weights of the blocks to zero, layers, heads and"
+                            + " width (channels of the feed-forward networks) take parts out, svd makes each matrix of"
+                            + " the blocks a product of two thin ones.")
     How method;
 
     @Option(
             names = "--sparsity",
             paramLabel = "F",
-            description = "The part that goes, in (0, 1); of nm --pattern says it.")
+            description = "The part that goes, in (0, 1); of nm --pattern says it, of svd --energy may.")
     Double sparsity;
+
+    @Option(
+            names = "--energy",
+            paramLabel = "F",
+            description = "Of svd: the part of each matrix's squared singular values that stays, in (0, 1).")
+    Double energy;
 
     @Option(
             names = "--scope",
@@ -99,7 +119,8 @@ final class PruneCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "FILE",
-            description = "Calibration text, .txt or .jsonl with the key text; nm looks at weights alone without it.")
+            description =
+                    "Calibration text, .txt or .jsonl with the key text; nm and svd look at weights alone without it.")
     Path data;
 
     @Option(
@@ -114,7 +135,11 @@ final class PruneCommand implements Callable<Integer> {
             description = "Tokens of a piece (default: 512, or the model's limit if that is less).")
     Integer window;
 
-    @Option(names = "--output", required = true, paramLabel = "DIR", description = "New folder.")
+    @Option(
+            names = "--output",
+            required = true,
+            paramLabel = "PATH",
+            description = "New folder, or new .gguf file (not of svd).")
     Path output;
 
     @Option(
@@ -143,10 +168,15 @@ final class PruneCommand implements Callable<Integer> {
             switch (method) {
                 case magnitude, wanda, nm -> {
                     zero(lm, memory);
-                    lm.save(output, type);
+                    write(lm, type);
                 }
                 case layers -> save(lm, withoutLayers(lm), type);
                 case heads -> save(lm, withoutHeads(lm), type);
+                case width -> save(lm, withoutChannels(lm), type);
+                case svd -> {
+                    factor(lm, memory);
+                    write(lm, type);
+                }
             }
         }
         out(
@@ -157,7 +187,15 @@ final class PruneCommand implements Callable<Integer> {
 
     /** Throws if a flag is missing, out of range, or would be ignored. */
     private void check() {
-        require(method == How.nm || sparsity != null, "--method " + method + " needs --sparsity");
+        require(method == How.svd || energy == null, "--energy needs --method svd");
+        require(
+                method != How.svd || (sparsity == null) != (energy == null),
+                "--method svd needs either --sparsity or --energy");
+        require(method == How.nm || method == How.svd || sparsity != null, "--method " + method + " needs --sparsity");
+        require(energy == null || energy > 0 && energy < 1, "--energy " + energy + " must be in (0, 1)");
+        require(
+                method != How.svd || !gguf(),
+                "--output " + output + ": no GGUF file holds matrices as products; name a folder");
         require(sparsity == null || sparsity > 0 && sparsity < 1, "--sparsity " + sparsity + " must be in (0, 1)");
         require(method != How.nm || sparsity == null, "--sparsity does not go with --method nm: --pattern says it");
         require(method == How.nm || pattern == null, "--pattern needs --method nm");
@@ -177,6 +215,18 @@ final class PruneCommand implements Callable<Integer> {
     private static void require(boolean holds, String rule) {
         if (!holds) {
             throw new IllegalArgumentException(rule);
+        }
+    }
+
+    private boolean gguf() {
+        return output.toString().endsWith(".gguf");
+    }
+
+    private void write(Pretrained lm, DType type) {
+        if (gguf()) {
+            lm.saveGguf(output, type);
+        } else {
+            lm.save(output, type);
         }
     }
 
@@ -241,7 +291,7 @@ final class PruneCommand implements Callable<Integer> {
 
     private void save(Pretrained lm, Smaller smaller, DType type) {
         try (Pretrained small = lm.with(smaller.model, smaller.memory)) {
-            small.save(output, type);
+            write(small, type);
             long before = lm.model().config().parameterCount(),
                     after = small.model().config().parameterCount();
             out(
@@ -283,6 +333,22 @@ final class PruneCommand implements Callable<Integer> {
         return make(memory -> HeadPruning.keep(lm.model(), stay, memory));
     }
 
+    /** Keeps a multiple of {@link #BLOCK} where the model has one, so that blocks of quantised files still fill rows. */
+    private Smaller withoutChannels(Pretrained lm) {
+        int width = lm.model().config().feedForwardSize(), wanted = kept(width, "channels");
+        int count = width % BLOCK == 0 && wanted >= BLOCK ? wanted / BLOCK * BLOCK : wanted;
+        double[][] importance = WidthPruning.importance(lm.model(), calibration(lm));
+        int[][] stay = WidthPruning.mostImportant(importance, count);
+        out("Of the %d channels of each feed-forward network %d stay. Importance that goes:%n", width, count);
+        for (int i = 0; i < stay.length; i++) {
+            double[] scores = importance[i];
+            double all = Arrays.stream(scores).sum(),
+                    kept = Arrays.stream(stay[i]).mapToDouble(j -> scores[j]).sum();
+            out("  layer %d  %.1f %%%n", i, all == 0 ? 0 : 100 * (1 - kept / all));
+        }
+        return make(memory -> WidthPruning.keep(lm.model(), stay, memory));
+    }
+
     private static Stream<Integer> others(int[] stay, int count) {
         Set<Integer> kept = Arrays.stream(stay).boxed().collect(Collectors.toSet());
         return IntStream.range(0, count).boxed().filter(i -> !kept.contains(i));
@@ -296,6 +362,34 @@ final class PruneCommand implements Callable<Integer> {
             memory.close();
             throw e;
         }
+    }
+
+    // ---------------------------------------------------------------- products of thin matrices
+
+    private void factor(Pretrained lm, Arena memory) {
+        LowRank.Size size = energy != null ? new LowRank.Size.Energy(energy) : new LowRank.Size.Sparsity(sparsity);
+        Calibration seen = data == null ? null : moments(lm);
+        List<LowRank.Layer> layers = new LowRank(size).apply(lm.model().root(), seen, memory);
+        out("%-48s %6s %8s  lost of %s%n", "layer", "rank", "numbers", data == null ? "the matrix" : "the output");
+        long before = 0, after = 0;
+        for (LowRank.Layer l : layers) {
+            out(
+                    "%-48s %6s %6.1f %%  %.1f %%%n",
+                    l.path(),
+                    l.rank() == 0 ? "full" : l.rank(),
+                    100.0 * l.numbersAfter() / l.numbersBefore(),
+                    100 * l.lost());
+            before += l.numbersBefore();
+            after += l.numbersAfter();
+        }
+        out(
+                "Numbers in the blocks' matrices: %,d before, %,d after (%.1f %% less).%n",
+                before, after, 100.0 * (before - after) / before);
+    }
+
+    private Calibration moments(Pretrained lm) {
+        Calibration.Options options = new Calibration.Options(true, 0, 0);
+        return Calibration.capture(lm.model().root(), path -> true, options, calibration(lm));
     }
 
     // ---------------------------------------------------------------- what it looks at

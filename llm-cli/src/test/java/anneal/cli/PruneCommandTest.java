@@ -164,6 +164,52 @@ class PruneCommandTest {
         }
     }
 
+    @Test
+    void channelsGoInWholeBlocksAndAGgufFileOpens() throws IOException {
+        Cli run = ok(prune("width", "narrow", "--sparsity", 0.4, "--data", text).toArray());
+        assertThat(run.out())
+                .contains("Of the 64 channels of each feed-forward network 32 stay.")
+                .containsPattern("  layer 1  [1-4]?\\d[.]\\d %")
+                .contains(onDisk("narrow"));
+        assertThat(Json.read(dir.resolve("narrow/config.json")).map()).containsEntry("intermediate_size", 32);
+        for (String method : List.of("width", "heads", "layers")) {
+            ok(prune(method, method + ".gguf", "--sparsity", 0.5, "--data", text)
+                    .toArray());
+            Path file = dir.resolve(method + ".gguf");
+            ok("generate", "--model", file, "--prompt", "What", "--max-tokens", 3);
+            try (Pretrained lm = Pretrained.load(file);
+                    Pretrained before = Pretrained.load(model)) {
+                assertThat(lm.model().config().parameterCount())
+                        .isLessThan(before.model().config().parameterCount());
+            }
+        }
+    }
+
+    @Test
+    void factorsMakeTheFileSmallerAndCanBeTrained() throws IOException {
+        Cli plain = ok(prune("svd", "plain", "--sparsity", 0.5).toArray());
+        assertThat(plain.out())
+                .containsPattern("model.layers.0.self_attn.q_proj +8 +50[.]0 %  \\d+[.]\\d %")
+                .contains("lost of the matrix")
+                .contains("Numbers in the blocks' matrices: 18,432 before, 8,768 after (52.4 % less).")
+                .contains(onDisk("plain"));
+        Cli weighted = ok(prune("svd", "weighted", "--energy", 0.9, "--data", text, "--dtype", "bf16")
+                .toArray());
+        assertThat(weighted.out()).contains("lost of the output");
+        for (String name : List.of("plain", "weighted")) {
+            assertThat(size(dir.resolve(name))).isLessThan(size(model));
+            ok("generate", "--model", dir.resolve(name), "--prompt", "What", "--max-tokens", 3);
+        }
+        Path data = TinyModel.conversations(dir.resolve("chats.jsonl"), 8);
+        List<Object> sft = List.of("sft", "--model", dir.resolve("plain"), "--data", data, "--iters", 2);
+        List<Object> small = with(sft, "--valid-split", 0, "--max-seq-length", 64);
+        ok(with(small, "--full", "--output", dir.resolve("sft")).toArray());
+        assertThat(size(dir.resolve("sft"))).isEqualTo(size(dir.resolve("plain")));
+        assertThat(Files.mismatch(dir.resolve("sft/model.safetensors"), dir.resolve("plain/model.safetensors")))
+                .isPositive();
+        ok(with(small, "--output", dir.resolve("lora")).toArray());
+    }
+
     private String onDisk(String output) throws IOException {
         return String.format(
                 Locale.ROOT,
@@ -207,6 +253,13 @@ class PruneCommandTest {
         bad(prune("wanda", "out", "--sparsity", 0.5, "--data", text, "--window", 97), "over the model's limit of 96");
         bad(prune("wanda", "out", "--sparsity", 0.5, "--data", text, "--samples", 999), "999 windows of 96 need");
         bad(prune("wanda", "out", "--sparsity", 0.5, "--data", dir.resolve("none.txt")), "none.txt");
+        bad(prune("width", "out", "--sparsity", 0.999, "--data", text), "takes 64 of the model's 64 channels");
+        bad(prune("width", "out", "--sparsity", 0.5), "--method width needs --data");
+        bad(prune("svd", "out"), "--method svd needs either --sparsity or --energy");
+        bad(prune("svd", "out", "--sparsity", 0.5, "--energy", 0.5), "--method svd needs either");
+        bad(prune("svd", "out", "--energy", 1), "--energy 1.0 must be in (0, 1)");
+        bad(prune("layers", "out", "--sparsity", 0.5, "--energy", 0.5, "--data", text), "--energy needs --method svd");
+        bad(prune("svd", "out.gguf", "--sparsity", 0.5), "no GGUF file holds matrices as products; name a folder");
         bad(prune("random", "out", "--sparsity", 0.5), "--method", "random", "wanda");
         assertThat(dir.resolve("out")).doesNotExist();
         bad(with(prune("magnitude", "out", "--sparsity", 0.5), "--output", shared), "output exists already");

@@ -233,16 +233,12 @@ public final class Decoder extends Module implements CausalLm {
         Map<Weight, Weight> done = new IdentityHashMap<>();
         walk((name, module) -> {
             switch (module) {
-                case Linear l -> l.weight(done.computeIfAbsent(l.weight(), w -> dense(w, arena)));
-                case Embedding e -> e.weight(done.computeIfAbsent(e.weight(), w -> dense(w, arena)));
+                case Linear l -> l.weight(done.computeIfAbsent(l.weight(), w -> w.trainable(arena)));
+                case Embedding e -> e.weight(done.computeIfAbsent(e.weight(), w -> w.trainable(arena)));
                 default -> {}
             }
         });
         unfreeze();
         return this;
-    }
-
-    private static Weight dense(Weight w, Arena arena) {
-        return w.parameter().isPresent() ? w : w.dense(arena);
     }
 }

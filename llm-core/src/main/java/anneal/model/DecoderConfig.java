@@ -123,25 +123,30 @@ public record DecoderConfig(
 
     /** The same with other ids for begin, end and padding. */
     public DecoderConfig withTokens(SpecialTokens other) {
-        return with(windows, heads, other);
+        return with(windows, heads, feedForwardSize, other);
     }
 
     /** The same with these blocks only, in this order, each with the window it has here. */
     public DecoderConfig withLayers(int... chosen) {
-        return with(Arrays.stream(chosen).map(i -> windows[i]).toArray(), heads, tokens);
+        return with(Arrays.stream(chosen).map(i -> windows[i]).toArray(), heads, feedForwardSize, tokens);
     }
 
     /** The same with other numbers of heads; their size must stay. */
     public DecoderConfig withHeads(Heads other) {
-        return with(windows, other, tokens);
+        return with(windows, other, feedForwardSize, tokens);
     }
 
-    private DecoderConfig with(int[] otherWindows, Heads otherHeads, SpecialTokens otherTokens) {
+    /** The same with feed-forward networks of another width. */
+    public DecoderConfig withFeedForwardSize(int width) {
+        return with(windows, heads, width, tokens);
+    }
+
+    private DecoderConfig with(int[] otherWindows, Heads otherHeads, int otherWidth, SpecialTokens otherTokens) {
         return new DecoderConfig(
                 family,
                 vocabSize,
                 hiddenSize,
-                feedForwardSize,
+                otherWidth,
                 otherWindows.length,
                 otherHeads,
                 contextLength,

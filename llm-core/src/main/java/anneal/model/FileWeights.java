@@ -75,7 +75,7 @@ final class FileWeights implements WeightSource {
     private Weight inAnotherForm(String name, int out, int in) {
         StoredTensor t = unused.get(name);
         boolean plain = t != null && t.dtype().isReal() && t.count() == (long) out * in;
-        if (t == null || plain) {
+        if (plain) {
             return null;
         }
         String layer = name.substring(0, name.lastIndexOf('.')), prefix = layer + ".";

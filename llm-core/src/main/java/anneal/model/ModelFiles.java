@@ -9,8 +9,10 @@ import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
 import anneal.io.TensorEntry;
 import anneal.nn.Embedding;
+import anneal.nn.FolderForm;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.nn.Stored;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
@@ -109,18 +111,21 @@ public final class ModelFiles {
         List<TensorEntry> entries = new ArrayList<>();
         for (ModelTensor t : tensors) {
             boolean layer = t.name().startsWith(c.family().names().layers() + ".") && !t.vector();
-            if (t.folderForm().isPresent()) {
-                t.folderForm()
-                        .get()
-                        .tensors()
-                        .forEach((name, s) -> entries.add(
-                                TensorEntry.asItIs(t.layer() + "." + name, s.dtype(), s.shape(), s.data())));
+            FolderForm form = t.folderForm().orElse(null);
+            if (form != null) {
+                form.tensors().forEach((name, stored) -> entries.add(entry(t.layer() + "." + name, stored, form)));
             } else {
                 entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
             }
         }
         new SafetensorsWriter().as(type).write(folder, "model", entries, SHARD);
         Json.write(folder.resolve("config.json"), json);
+    }
+
+    private static TensorEntry entry(String name, Stored s, FolderForm form) {
+        return form.coded()
+                ? TensorEntry.asItIs(name, s.dtype(), s.shape(), s.data())
+                : new StoredTensor(name, s.dtype(), s.shape(), s.data());
     }
 
     /** What all layers that are not floats say of themselves; they must agree, since one config.json describes them all. */

@@ -37,4 +37,9 @@ public final class FeedForward extends SubLayer {
                 : Ops.gated(gate.forward(xBTD), up.forward(xBTD), activation);
         return down.forward(hiddenBTF);
     }
+
+    /** The last projection [D, F]. */
+    public Linear down() {
+        return down;
+    }
 }

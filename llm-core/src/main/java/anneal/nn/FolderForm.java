@@ -8,6 +8,11 @@ public interface FolderForm {
     /** The tensors by their names after the layer's: "weight", "weight.absmax". */
     Map<String, Stored> tensors();
 
+    /** True if the tensors are written as they are; false if they are floats of whatever type the folder is written in. */
+    default boolean coded() {
+        return true;
+    }
+
     /**
      * What config.json says of the model under "quantization_config".
      *

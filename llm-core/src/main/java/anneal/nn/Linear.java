@@ -53,9 +53,11 @@ public final class Linear extends Module {
             throw new ShapeException("weight [" + w.out() + ", " + w.in() + "] does not replace [" + weight.out() + ", "
                     + weight.in() + "] (at " + path() + ")");
         }
+        if (weight != null) {
+            weight.parameters().keySet().forEach(this::dropParameter);
+        }
         weight = w;
-        dropParameter("weight");
-        w.parameter().ifPresent(t -> parameter("weight", t));
+        w.parameters().forEach(this::parameter);
     }
 
     /** The bias [out], or null. */

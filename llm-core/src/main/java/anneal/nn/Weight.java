@@ -3,13 +3,14 @@ package anneal.nn;
 import anneal.kernels.Matrix;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
+import java.util.Map;
 import java.util.Optional;
 
 /**
  * A matrix [out, in] of a layer, stored in any way: the storage plug of {@link Linear} and {@link Embedding}.
  *
- * <p>Contract: {@code matmulT(x)} equals x times the transpose of {@link #matrix()}, and its gradient flows to x and, if there is a
- * {@link #parameter()} that is trained, to that.
+ * <p>Contract: {@code matmulT(x)} equals x times the transpose of {@link #matrix()}, and its gradient flows to x and to those of the
+ * {@link #parameters()} that are trained.
  */
 public interface Weight {
     /** Output features. */
@@ -27,8 +28,18 @@ public interface Weight {
     /** The numbers as [out, in], in whatever form they are stored. */
     Matrix matrix();
 
-    /** The tensor that can be trained, if this storage has one. */
+    /** The tensor that can be trained, if this storage is one that has the numbers of the matrix. */
     Optional<Tensor> parameter();
+
+    /** All tensors that can be trained, by their names in the layer: "weight" for {@link #parameter}. */
+    default Map<String, Tensor> parameters() {
+        return parameter().map(t -> Map.of("weight", t)).orElse(Map.of());
+    }
+
+    /** This weight if it can be trained, else one that can, with the numbers widened into memory of {@code arena}. */
+    default Weight trainable(Arena arena) {
+        return parameter().isPresent() ? this : dense(arena);
+    }
 
     /** How the numbers are stored: "F32", "Q4_1", "NF4". */
     String format();

@@ -9,12 +9,15 @@ import anneal.data.Batch;
 import anneal.distill.DistillationObjective;
 import anneal.distill.SoftTargets;
 import anneal.distill.Student;
+import anneal.distill.WidthPruning;
 import anneal.model.Decoder;
 import anneal.model.Tokens;
 import anneal.quant.InputNorms;
+import anneal.quant.LowRank;
 import anneal.quant.Mask;
 import anneal.quant.Pruning;
 import anneal.quant.Pruning.Choice;
+import anneal.quant.calibrate.Calibration;
 import anneal.tensor.Memory;
 import anneal.train.Loss;
 import java.lang.foreign.Arena;
@@ -41,6 +44,36 @@ class CompressionPagesTest {
             Map<String, Mask> masks = new Pruning(new Choice.PerRow(0.5)).wanda(lm.model(), norms, memory);
             assertThat(masks).containsKey("model.layers.0.self_attn.q_proj").doesNotContainKey("lm_head");
             masks.forEach((path, mask) -> assertThat(mask.sparsity()).as(path).isCloseTo(0.5, within(1e-9)));
+        }
+    }
+
+    @Test
+    void channelsGoAndTheModelIsNarrower() {
+        Tokens text = Tokens.of(5, 17, 40, 41, 9, 33);
+        try (Pretrained lm = TinyModel.create(1);
+                Arena memory = Arena.ofShared();
+                Memory.Scope scope = Memory.scope()) {
+            double[][] importance =
+                    WidthPruning.importance(lm.model(), () -> lm.model().logits(text));
+            Decoder narrow = WidthPruning.keep(lm.model(), WidthPruning.mostImportant(importance, 32), memory);
+            assertThat(narrow.config().feedForwardSize()).isEqualTo(32);
+            assertThat(narrow.logits(text).toArray()).doesNotContain(Float.NaN);
+        }
+    }
+
+    @Test
+    void matricesBecomeProductsOfThinOnes() {
+        Tokens text = Tokens.of(5, 17, 40, 41, 9, 33);
+        try (Pretrained lm = TinyModel.create(1);
+                Arena memory = Arena.ofShared();
+                Memory.Scope scope = Memory.scope()) {
+            Calibration seen = Calibration.capture(lm.model(), () -> lm.model().logits(text));
+            List<LowRank.Layer> layers = new LowRank(new LowRank.Size.Sparsity(0.4)).apply(lm.model(), seen, memory);
+            // Six tokens span six directions, so outputs on them are kept by any rank from six on.
+            assertThat(layers).hasSize(14).allSatisfy(l -> {
+                assertThat(l.numbersAfter()).isLessThanOrEqualTo(l.numbersBefore() * 6 / 10);
+                assertThat(l.lost()).isLessThan(l.rank() < 6 ? 1 : 1e-3);
+            });
         }
     }
 

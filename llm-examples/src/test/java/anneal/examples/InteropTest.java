@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.distill.HeadPruning;
+import anneal.distill.WidthPruning;
 import anneal.io.Gguf;
 import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
@@ -46,7 +48,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.BiFunction;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -146,6 +150,7 @@ class InteropTest {
                 write("classifier", TEXTS, model.logits(Tokens.of(TEXTS, 2, 6)));
             }
         }
+        names.addAll(pruned(base));
         for (DType type : List.of(DType.F32, DType.F16, DType.BF16, DType.Q8_0)) {
             names.add("gguf-all-" + type);
             gguf(base, "gguf-all-" + type, lm -> lm, type);
@@ -211,6 +216,42 @@ class InteropTest {
         assertThat(printed).startsWith("llama worst ");
         System.out.print("interop " + printed);
         assertThat(Double.parseDouble(printed.split(" ")[2])).isLessThan(0.03);
+    }
+
+    /** Models with fewer heads and channels: of a LLaMA as a folder and a GGUF file, of a GPT-2 the channels. */
+    private static List<String> pruned(Path base) throws IOException {
+        pruned(base, "pruned-heads", (model, memory) -> HeadPruning.keep(model, new int[][] {{1}, {0}}, memory));
+        BiFunction<Decoder, Arena, Decoder> narrow = (model, memory) -> {
+            int[] odd = IntStream.range(0, model.config().feedForwardSize())
+                    .filter(i -> i % 2 == 1)
+                    .toArray();
+            return WidthPruning.keep(model, new int[][] {odd, odd}, memory);
+        };
+        pruned(base, "pruned-width", narrow);
+        gguf(dir.resolve("merged/pruned-heads"), "gguf-pruned-heads", lm -> lm, DType.F32);
+        gguf(dir.resolve("merged/pruned-width"), "gguf-pruned-width", lm -> lm, DType.F32);
+        DecoderConfig gpt2 = DecoderConfig.builder(Family.GPT2)
+                .vocabSize(TinyModel.VOCABULARY)
+                .hiddenSize(32)
+                .layers(2)
+                .heads(4)
+                .contextLength(TinyModel.CONTEXT)
+                .build();
+        Path wide = dir.resolve("gpt2");
+        try (Pretrained lm = Pretrained.create(gpt2, TinyModel.tokenizer(), 3)) {
+            lm.save(wide);
+        }
+        pruned(wide, "pruned-gpt2-width", narrow);
+        return List.of("pruned-heads", "pruned-width", "gguf-pruned-heads", "gguf-pruned-width", "pruned-gpt2-width");
+    }
+
+    private static void pruned(Path base, String name, BiFunction<Decoder, Arena, Decoder> smaller) throws IOException {
+        Arena memory = Arena.ofShared();
+        try (Pretrained lm = Pretrained.load(base);
+                Pretrained small = lm.with(smaller.apply(lm.model(), memory), memory)) {
+            small.save(dir.resolve("merged").resolve(name));
+            logits(small.model(), name);
+        }
     }
 
     /** What training would do. */

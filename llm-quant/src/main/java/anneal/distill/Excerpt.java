@@ -1,8 +1,7 @@
 package anneal.distill;
 
-import anneal.kernels.Matrix;
+import anneal.kernels.Parallel;
 import anneal.model.Decoder;
-import anneal.model.DecoderConfig;
 import anneal.model.WeightSource;
 import anneal.nn.DenseWeight;
 import anneal.nn.Embedding;
@@ -11,14 +10,16 @@ import anneal.nn.Weight;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
-import java.util.Arrays;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
-/** The weights of some blocks and heads of a model, under the numbers that the blocks have in the smaller one. */
+/** The weights of some blocks, rows and columns of a model, under the numbers that the blocks have in the smaller one. */
 final class Excerpt implements WeightSource {
     /** Name, number and rest: the first number in a path is the block's. */
     private static final Pattern LAYER = Pattern.compile("(.*?\\.)(\\d+)(\\..*)");
@@ -26,25 +27,37 @@ final class Excerpt implements WeightSource {
     private final Map<String, Linear> linears;
     private final Map<String, Embedding> embeddings;
     private final Map<String, Tensor> vectors;
-    private final DecoderConfig.Heads heads;
     private final int[] layers;
-    private final int[][] groups;
+    private final Map<Linear, int[]> rows = new IdentityHashMap<>();
+    private final Map<Linear, int[]> columns = new IdentityHashMap<>();
     private final Arena arena;
 
     /**
      * An excerpt of a model.
      *
      * @param layers that stay
-     * @param groups key heads that stay in each of them with the query heads that read them, or null for all
      */
-    Excerpt(Decoder model, int[] layers, int[][] groups, Arena arena) {
+    Excerpt(Decoder model, int[] layers, Arena arena) {
         linears = model.root().find(Linear.class);
         embeddings = model.root().find(Embedding.class);
         vectors = model.root().parameters();
-        heads = model.config().heads();
         this.layers = layers;
-        this.groups = groups;
         this.arena = arena;
+    }
+
+    /** All blocks of a model. */
+    static Excerpt of(Decoder model, Arena arena) {
+        return new Excerpt(model, IntStream.range(0, model.config().layers()).toArray(), arena);
+    }
+
+    /** Of a layer's outputs these stay. */
+    void rows(Linear layer, int[] kept) {
+        rows.put(layer, kept);
+    }
+
+    /** Of a layer's inputs these stay. */
+    void columns(Linear layer, int[] kept) {
+        columns.put(layer, kept);
     }
 
     private String original(String name) {
@@ -55,52 +68,40 @@ final class Excerpt implements WeightSource {
     @Override
     public Weight matrix(String name, int out, int in, Role role) {
         String path = original(name).replaceFirst("\\.weight$", "");
-        Weight weight = linears.containsKey(path)
-                ? linears.get(path).weight()
+        Linear linear = linears.get(path);
+        Weight weight = linear != null
+                ? linear.weight()
                 : require(embeddings.get(path), path).weight();
-        Matrix matrix = weight.matrix();
-        int[] rows = channels(name), columns = name.endsWith(".o_proj.weight") ? channels(name) : null;
-        if (rows == null) {
-            return DenseWeight.copy(matrix, arena);
+        int[] rowsKept = rows.get(linear), columnsKept = columns.get(linear);
+        if (rowsKept == null && columnsKept == null) {
+            return DenseWeight.copy(weight.matrix(), arena);
         }
         Tensor picked = Tensor.allocate(arena, Shape.of(out, in));
-        float[] row = new float[matrix.cols()], all = new float[out * in];
-        for (int i = 0; i < out; i++) {
-            matrix.widen(columns == null ? rows[i] : i, 0, row.length, row, 0);
-            for (int j = 0; j < in; j++) {
-                all[i * in + j] = row[columns == null ? j : columns[j]];
-            }
-        }
-        picked.set(all);
+        Parallel.run(out, i -> {
+            float[] row = new float[weight.in()];
+            weight.row(rowsKept == null ? i : rowsKept[i], row);
+            float[] some = picked(row, columnsKept);
+            MemorySegment.copy(some, 0, picked.buf(), ValueLayout.JAVA_FLOAT, 4L * i * in, in);
+        });
         return new DenseWeight(picked);
-    }
-
-    /** The channels of the heads that stay, if this is a projection from or to heads; else null: all of it stays. */
-    private int[] channels(String name) {
-        Matcher m = LAYER.matcher(name);
-        if (groups == null || !m.matches() || !m.group(3).matches(".*\\.[qkvo]_proj\\.(weight|bias)")) {
-            return null;
-        }
-        boolean own = m.group(3).matches(".*\\.[kv]_proj\\..*");
-        int width = own ? heads.dim() : heads.query() / heads.kv() * heads.dim();
-        return Arrays.stream(groups[Integer.parseInt(m.group(2))])
-                .flatMap(g -> IntStream.range(g * width, (g + 1) * width))
-                .toArray();
     }
 
     @Override
     public Tensor vector(String name, int size, float fresh) {
-        Tensor from = require(vectors.get(original(name)), name), to = Tensor.allocate(arena, Shape.of(size));
-        int[] channels = name.endsWith(".o_proj.bias") ? null : channels(name);
-        float[] values = from.toArray();
-        to.set(channels == null ? values : picked(values, channels));
+        String path = original(name);
+        Tensor from = require(vectors.get(path), name), to = Tensor.allocate(arena, Shape.of(size));
+        to.set(picked(from.toArray(), rows.get(linears.get(path.replaceFirst("\\.bias$", "")))));
         return to;
     }
 
-    private static float[] picked(float[] values, int[] channels) {
-        float[] some = new float[channels.length];
+    /** The values at {@code chosen} places; all if that is null. */
+    private static float[] picked(float[] values, int[] chosen) {
+        if (chosen == null) {
+            return values;
+        }
+        float[] some = new float[chosen.length];
         for (int i = 0; i < some.length; i++) {
-            some[i] = values[channels[i]];
+            some[i] = values[chosen[i]];
         }
         return some;
     }

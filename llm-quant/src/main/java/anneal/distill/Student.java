@@ -31,7 +31,7 @@ public final class Student {
                     "student: scores of this model are scaled by the layer's number, so only its first layers can stay");
         }
         DecoderConfig config = teacher.config().withLayers(layers);
-        Decoder student = new Decoder(config, new Excerpt(teacher, layers, null, arena));
+        Decoder student = new Decoder(config, new Excerpt(teacher, layers, arena));
         student.unfreeze();
         return student;
     }
@@ -46,11 +46,10 @@ public final class Student {
                 .toArray();
     }
 
-    /** The {@code count} most important layers, ascending. */
+    /** The {@code count} most important layers, or what else has a number here, ascending. */
     public static int[] mostImportant(double[] importance, int count) {
         if (count < 1 || count > importance.length) {
-            throw new IllegalArgumentException(
-                    "student: " + count + " layers of " + importance.length + " cannot stay");
+            throw new IllegalArgumentException("student: " + count + " of " + importance.length + " cannot stay");
         }
         return IntStream.range(0, importance.length)
                 .boxed()

@@ -122,6 +122,8 @@ class HeadPruningTest {
         Decoder packed = new Decoder(config, Init.usual(config).weights(config, 3, arena));
         assertThatThrownBy(() -> HeadPruning.importance(packed, () -> {}))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageEndingWith("has no q_proj and o_proj of its own: its heads cannot be taken apart");
+                .hasMessageEndingWith(
+                        "has no q_proj and o_proj of its own, and its config.json no size of a head but n_embd / n_head:"
+                                + " its heads cannot be taken out");
     }
 }
