@@ -1,8 +1,11 @@
 package anneal.tensor;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
 import anneal.kernels.BlockwiseUpdates;
 import anneal.kernels.DynamicMap;
 import anneal.kernels.Kernels;
+import anneal.kernels.Parallel;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -13,6 +16,9 @@ import java.lang.foreign.MemorySegment;
  */
 public final class UpdateOps {
     private static final Kernels K = Kernels.get();
+
+    /** Numbers of a task. */
+    private static final int PIECE = 4096;
 
     private UpdateOps() {}
 
@@ -158,6 +164,37 @@ public final class UpdateOps {
     private static Kernels.Lion numbers(Lion s) {
         return new Kernels.Lion(
                 (float) s.gradScale(), (float) s.beta1(), (float) s.beta2(), (float) s.decay(), (float) s.rate());
+    }
+
+    /**
+     * What a loss would change by without each number of w, smoothed over steps: s = |w dw gradScale|, mean = b1 mean + (1 - b1) s,
+     * apart = b2 apart + (1 - b2) |s - mean|, in doubles. Zhang et al., arXiv:2303.10512, equations 9 to 11.
+     *
+     * <p>Shapes: w, mean, apart equal. Without a gradient s is 0.
+     */
+    public static void sensitivity(Tensor w, Tensor mean, Tensor apart, double gradScale, double b1, double b2) {
+        requireState("sensitivity", w, mean);
+        requireState("sensitivity", w, apart);
+        MemorySegment g = w.hasGrad() ? w.gradBuf() : null;
+        Parallel.run(Math.toIntExact(Math.ceilDiv(w.size(), PIECE)), task -> {
+            long from = (long) task * PIECE;
+            int count = (int) Math.min(PIECE, w.size() - from);
+            float[] x = piece(w.buf(), from, count), m = piece(mean.buf(), from, count);
+            float[] dx = g == null ? new float[count] : piece(g, from, count), a = piece(apart.buf(), from, count);
+            for (int i = 0; i < count; i++) {
+                double s = Math.abs((double) x[i] * dx[i] * gradScale);
+                m[i] = (float) (b1 * m[i] + (1 - b1) * s);
+                a[i] = (float) (b2 * a[i] + (1 - b2) * Math.abs(s - m[i]));
+            }
+            MemorySegment.copy(m, 0, mean.buf(), JAVA_FLOAT, 4 * from, count);
+            MemorySegment.copy(a, 0, apart.buf(), JAVA_FLOAT, 4 * from, count);
+        });
+    }
+
+    private static float[] piece(MemorySegment s, long from, int count) {
+        float[] floats = new float[count];
+        MemorySegment.copy(s, JAVA_FLOAT, 4 * from, floats, 0, count);
+        return floats;
     }
 
     /** Sum of squares of all numbers of x. */

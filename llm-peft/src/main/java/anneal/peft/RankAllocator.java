@@ -2,6 +2,7 @@ package anneal.peft;
 
 import anneal.nn.Trainable;
 import anneal.tensor.Tensor;
+import anneal.tensor.UpdateOps;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -30,18 +31,6 @@ final class RankAllocator {
         static Importance of(Tensor trained) {
             int[] dims = trained.shape().dims();
             return new Importance(trained, LinearTuning.allocate(dims), LinearTuning.allocate(dims));
-        }
-
-        void observe(double gradScale, double beta1, double beta2) {
-            float[] w = trained.toArray(), smooth = sensitivity.toArray(), apart = uncertainty.toArray();
-            float[] dw = trained.hasGrad() ? trained.grad().toArray() : new float[w.length];
-            for (int i = 0; i < w.length; i++) {
-                double s = Math.abs((double) w[i] * dw[i] * gradScale);
-                smooth[i] = (float) (beta1 * smooth[i] + (1 - beta1) * s);
-                apart[i] = (float) (beta2 * apart[i] + (1 - beta2) * Math.abs(s - smooth[i]));
-            }
-            sensitivity.set(smooth);
-            uncertainty.set(apart);
         }
 
         /** I U, mean over the row or the column of each triplet. */
@@ -144,7 +133,13 @@ final class RankAllocator {
         if (step.step() < budget.last()) {
             for (Triplets t : layers.values()) {
                 for (Importance matrix : List.of(t.a, t.e, t.b)) {
-                    matrix.observe(step.gradScale(), method.beta1(), method.beta2());
+                    UpdateOps.sensitivity(
+                            matrix.trained,
+                            matrix.sensitivity,
+                            matrix.uncertainty,
+                            step.gradScale(),
+                            method.beta1(),
+                            method.beta2());
                 }
             }
         }
