@@ -28,33 +28,8 @@ public interface TensorEntry {
 
     /** An entry that a writer leaves in its type. */
     static TensorEntry asItIs(String name, DType dtype, long[] shape, MemorySegment data) {
-        StoredTensor tensor = new StoredTensor(name, dtype, shape, data);
-        return new TensorEntry() {
-            @Override
-            public String name() {
-                return name;
-            }
-
-            @Override
-            public DType dtype() {
-                return dtype;
-            }
-
-            @Override
-            public long[] shape() {
-                return tensor.shape();
-            }
-
-            @Override
-            public MemorySegment data() {
-                return data;
-            }
-
-            @Override
-            public boolean asItIs() {
-                return true;
-            }
-        };
+        StoredTensor checked = new StoredTensor(name, dtype, shape, data);
+        return entry(name, dtype, shape, checked::data, true);
     }
 
     /**
@@ -62,6 +37,11 @@ public interface TensorEntry {
      * quantised matrix: saving then needs memory for one tensor, not for all.
      */
     static TensorEntry lazy(String name, DType dtype, long[] shape, Supplier<MemorySegment> data) {
+        return entry(name, dtype, shape, data, false);
+    }
+
+    private static TensorEntry entry(
+            String name, DType dtype, long[] shape, Supplier<MemorySegment> data, boolean asItIs) {
         long[] sizes = shape.clone();
         return new TensorEntry() {
             @Override
@@ -82,6 +62,11 @@ public interface TensorEntry {
             @Override
             public MemorySegment data() {
                 return data.get();
+            }
+
+            @Override
+            public boolean asItIs() {
+                return asItIs;
             }
         };
     }

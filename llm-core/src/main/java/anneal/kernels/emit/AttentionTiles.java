@@ -224,7 +224,7 @@ public final class AttentionTiles {
     }
 
     /** Checks what {@code asSlice(0, bytes)} would, without an object for each argument of each call. */
-    private static MemorySegment sized(MemorySegment s, long bytes) {
+    static MemorySegment sized(MemorySegment s, long bytes) {
         Objects.checkFromIndexSize(0, bytes, s.byteSize());
         return s;
     }

@@ -1,5 +1,6 @@
 package anneal.kernels.emit;
 
+import static anneal.kernels.emit.AttentionTiles.sized;
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -9,7 +10,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import java.util.Objects;
 
 /**
  * What attention does for a single query, as in decoding: its inner products with the keys of a cache, and the weighted sum of
@@ -70,11 +70,6 @@ public final class QueryProducts {
             throw new IllegalArgumentException("emit: " + rows + " rows, " + stride + " bytes apart");
         }
         return sized(s, stride * (rows - 1) + (long) FLOAT * dim);
-    }
-
-    private static MemorySegment sized(MemorySegment s, long bytes) {
-        Objects.checkFromIndexSize(0, bytes, s.byteSize());
-        return s;
     }
 
     private static void call(
