@@ -15,6 +15,7 @@ import anneal.quant.post.LayerDistillation;
 import anneal.quant.post.PostTraining;
 import anneal.quant.post.SmoothQuant;
 import anneal.quant.post.ZeroQuant;
+import java.lang.foreign.Arena;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -186,7 +187,7 @@ final class PostTrainingFlags {
     /** Moves scales out of activations in floats; returns what was chosen for each layer. */
     Map<String, String> scale(QuantFormat format, Module root, Runnable forward, LayerWatch watch) {
         if (method == Name.awq) {
-            return Awq.fold(root, format, forward, watch);
+            return Awq.fold(root, w -> format.quantize(w, Arena.ofAuto()).matrix(), forward, watch);
         }
         Calibration seen = Calibration.capture(root, path -> true, Calibration.Options.SAMPLES, forward);
         return smoothing().smooth(root, seen);

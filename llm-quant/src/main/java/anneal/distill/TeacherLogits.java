@@ -6,7 +6,6 @@ import anneal.data.Batch;
 import anneal.io.Safetensors;
 import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
-import anneal.kernels.Parallel;
 import anneal.model.CausalLm;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
@@ -104,7 +103,7 @@ public final class TeacherLogits {
         int[] ids = new int[count * k];
         float[] values = new float[count * k];
         int dim = logP.rowSize();
-        Parallel.run(count, i -> {
+        for (int i = 0; i < count; i++) {
             long at = (long) (from + i) * dim;
             Comparator<Integer> better = Comparator.comparingDouble(id -> logP.get(at + id));
             PriorityQueue<Integer> best = new PriorityQueue<>(k, better.thenComparing(Comparator.reverseOrder()));
@@ -121,7 +120,7 @@ public final class TeacherLogits {
                 ids[i * k + j] = id;
                 values[i * k + j] = logP.get(at + id);
             }
-        });
+        }
         return new Top(ids, values);
     }
 

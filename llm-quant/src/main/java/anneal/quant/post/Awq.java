@@ -6,7 +6,6 @@ import anneal.nn.Attention;
 import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
-import anneal.quant.QuantFormat;
 import anneal.quant.calibrate.Calibration;
 import anneal.quant.calibrate.Junction;
 import anneal.quant.calibrate.LayerInputs;
@@ -26,6 +25,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
 
 /**
  * Scales up the channels of W that meet large inputs before rounding, so that their relative error shrinks; the inverse scale goes
@@ -97,30 +97,28 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
     }
 
     /**
-     * Only scales: the model stays in floats and computes what it computed, within rounding, and loses less when {@code format} rounds it
-     * afterwards, see {@link anneal.quant.Quantizer}. Ratios are those with the least loss of that format itself; ranges are not searched,
-     * since a format has its own. 20 ratios, all junctions.
+     * Only scales: the model stays in floats and computes what it computed, within rounding, and loses less when it is rounded afterwards.
+     * Ratios are those with the least loss of that rounding itself; ranges are not searched, since a format has its own. 20 ratios, all
+     * junctions.
      *
+     * @param rounding what will be done to each weight: {@code w -> format.quantize(w, arena).matrix()}
      * @return each scaled layer's ratio, for reports
      */
-    public static Map<String, String> fold(Module root, QuantFormat format, Runnable forward, LayerWatch watch) {
+    public static Map<String, String> fold(
+            Module root, UnaryOperator<Matrix> rounding, Runnable forward, LayerWatch watch) {
         Map<String, Linear> layers = ChosenLayers.of(root, path -> true);
-        layers.forEach((path, l) -> ChosenLayers.at(path, () -> {
-            format.requireFits(l.in());
-            return path;
-        }));
         Folds folds = new Folds(layers, Calibration.capture(root, path -> true, Calibration.Options.SAMPLES, forward));
         List<Junction> junctions = folds.of(Junction.find(root, true));
         folds.watched(watch, junctions.size() - layers.size());
-        return fold(folds, junctions, 20, (w, s) -> lost(w, s, format));
+        return fold(folds, junctions, 20, (w, s) -> lost(w, s, rounding));
     }
 
     /** As {@link Rounding#lost} of a grid. */
-    private static Tensor lost(Matrix w, float[] s, QuantFormat format) {
+    private static Tensor lost(Matrix w, float[] s, UnaryOperator<Matrix> rounding) {
         try (Arena arena = Arena.ofShared()) {
             Matrix scaled = Scaling.columns(w, s, arena).matrix();
-            Matrix rounded = Scaling.columns(format.quantize(scaled, arena).matrix(), inverse(s), arena)
-                    .matrix();
+            Matrix rounded =
+                    Scaling.columns(rounding.apply(scaled), inverse(s), arena).matrix();
             return Ops.sub(floats(w), floats(rounded));
         }
     }

@@ -50,7 +50,8 @@ class FoldedAndMixedTest {
             GoldenDecoder plain = outliers(arena), awq = outliers(arena), smooth = outliers(arena);
             float[] before = plain.hidden();
             Quantizer.format(format).apply(plain.model().root());
-            Map<String, String> ratios = Awq.fold(awq.model().root(), format, awq::forward, LayerWatch.NONE);
+            Map<String, String> ratios = Awq.fold(
+                    awq.model().root(), w -> format.quantize(w, arena).matrix(), awq::forward, LayerWatch.NONE);
             assertThat(Planted.relative(awq.hidden(), before))
                     .as("still the same function")
                     .isLessThan(5e-6);
