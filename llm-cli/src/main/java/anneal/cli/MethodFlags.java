@@ -133,7 +133,7 @@ final class MethodFlags {
                         .build();
             case ln_tuning ->
                 target == null
-                        ? new LnTuning(null, base)
+                        ? new LnTuning(null, List.of(), base)
                         : on(LnTuning.at(), target).baseModel(base).build();
             case bitfit ->
                 target == null

@@ -53,11 +53,11 @@ public record StoredWeight(Matrix matrix, DType dtype) implements Weight {
         return dtype.name();
     }
 
-    /** Of F32, F16 and BF16. */
+    /** Of F32, F16 and BF16, and of the blocks that a {@link BlockWriter} knows. */
     @Override
     public Optional<Weight> like(Matrix numbers, Arena arena) {
         if (dtype != DType.F32 && dtype != DType.F16 && dtype != DType.BF16) {
-            return Optional.empty();
+            return BlockWriter.byAny(dtype, numbers, arena).map(blocks -> new StoredWeight(blocks, dtype));
         }
         int rows = numbers.rows(), columns = numbers.cols(), width = dtype.blockBytes();
         MemorySegment bytes = arena.allocate(dtype.bytes((long) rows * columns), 64);

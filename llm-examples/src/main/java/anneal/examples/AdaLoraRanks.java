@@ -11,6 +11,8 @@ import anneal.train.AdamW;
 import anneal.train.Schedule;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
+import java.awt.Color;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,7 +21,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.knowm.xchart.BitmapEncoder;
+import javax.imageio.ImageIO;
 import org.knowm.xchart.HeatMapChart;
 import org.knowm.xchart.HeatMapChartBuilder;
 
@@ -75,15 +77,25 @@ public final class AdaLoraRanks {
             fields.add(new Number[] {columns.indexOf(block(e.path())), kinds.indexOf(kind(e.path())), e.rank()});
         }
         HeatMapChart chart = new HeatMapChartBuilder()
-                .width(300 + 45 * columns.size())
-                .height(160 + 40 * kinds.size())
+                .width(260 + 28 * columns.size())
+                .height(110 + 26 * kinds.size())
                 .title("Ranks that AdaLoRA left, " + report.total() + " in all")
                 .xAxisTitle("block")
                 .build();
         chart.getStyler().setShowValue(true).setHeatMapValueDecimalPattern("0").setMin(0);
         chart.getStyler().setPlotContentSize(1);
+        chart.getStyler().setRangeColors(new Color[] {Color.WHITE, Color.GRAY});
+        chart.getStyler().setChartBackgroundColor(Color.WHITE);
         chart.addSeries("rank", columns, kinds, fields);
-        BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
+        chart.getStyler().setLegendVisible(false);
+        write(chart, file);
+    }
+
+    /** In shades of grey, a third of the bytes. */
+    private static void write(HeatMapChart chart, Path file) throws IOException {
+        BufferedImage grey = new BufferedImage(chart.getWidth(), chart.getHeight(), BufferedImage.TYPE_BYTE_GRAY);
+        chart.paint(grey.createGraphics(), chart.getWidth(), chart.getHeight());
+        ImageIO.write(grey, "png", file.toFile());
     }
 
     /** -1 for a module outside the blocks. */

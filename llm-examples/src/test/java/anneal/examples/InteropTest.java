@@ -23,6 +23,7 @@ import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
 import anneal.peft.Lora;
+import anneal.peft.LoraInit;
 import anneal.peft.Method;
 import anneal.peft.Osf;
 import anneal.peft.PTuning;
@@ -81,6 +82,22 @@ class InteropTest {
                 "lora-dora",
                 Lora.rank(4).alpha(8).dora().on("q_proj", "down_proj").build());
         all.put("lora-head", Lora.rank(4).alpha(8).on("q_proj").save("lm_head").build());
+        all.put(
+                "lora-embedding-dora",
+                Lora.rank(4).alpha(8).dora().on("embed_tokens", "q_proj").build());
+        all.put(
+                "lora-eva",
+                Lora.rank(4)
+                        .alpha(8)
+                        .init(new LoraInit.Eva())
+                        .on("q_proj", "o_proj", "down_proj")
+                        .build());
+        all.put("adalora-head", AdaLora.rank(2).on("q_proj").save("lm_head").build());
+        all.put("ia3-head", Ia3.at("k_proj").save("lm_head").build());
+        all.put("vera-head", Vera.rank(8).on("q_proj").save("lm_head").build());
+        all.put("loha-head", LoHa.rank(2).on("q_proj").save("lm_head").build());
+        all.put("lokr-head", LoKr.rank(2).on("q_proj").save("lm_head").build());
+        all.put("ln-tuning-embedding", LnTuning.at("norm").save("embed_tokens").build());
         all.put("adalora", AdaLora.rank(2).on("q_proj", "v_proj").build());
         all.put(
                 "ia3",
@@ -120,7 +137,7 @@ class InteropTest {
         for (Map.Entry<String, Method> e : methods().entrySet()) {
             names.add(e.getKey());
             try (Pretrained lm = Pretrained.load(base)) {
-                Adapters adapters = e.getValue().attach(lm.model().root(), 1);
+                Adapters adapters = attach(e.getValue(), lm.model());
                 disturb(adapters);
                 adapters.save(dir.resolve("adapters").resolve(e.getKey()));
                 logits(lm.model(), e.getKey());
@@ -252,6 +269,13 @@ class InteropTest {
             small.save(dir.resolve("merged").resolve(name));
             logits(small.model(), name);
         }
+    }
+
+    /** A start that looks at data gets some. */
+    private static Adapters attach(Method method, Decoder model) {
+        return method instanceof Lora lora && lora.init().needsData()
+                ? lora.attach(model, 1, () -> model.logits(Tokens.of(new int[] {5, 1, 17, 9, 30, 2}, 2, 3)))
+                : method.attach(model, 1);
     }
 
     /** What training would do. */

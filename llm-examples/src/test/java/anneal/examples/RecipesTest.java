@@ -188,6 +188,21 @@ class RecipesTest {
     }
 
     @Test
+    void singularValuesOfWeightsAndOfWhatWasLearnt() throws IOException {
+        List<SingularValues.Spectrum> all = SingularValues.spectra(model, data, 4);
+        assertThat(all)
+                .extracting(SingularValues.Spectrum::name)
+                .containsExactly("q_proj: W", "q_proj: update", "down_proj: W", "down_proj: update");
+        all.forEach(s -> {
+            assertThat(s.values()).hasSize(32).isSortedAccordingTo((a, b) -> Double.compare(b, a));
+            assertThat(s.part(8)).isBetween(8 / 32.0, 1.0);
+            assertThat(s.part(32)).isEqualTo(1);
+        });
+        SingularValues.draw(all, dir.resolve("values.png"));
+        assertThat(Files.readAllBytes(dir.resolve("values.png"))).startsWith(0x89, 'P', 'N', 'G');
+    }
+
+    @Test
     void twoAdaptersServeOneBatch() throws IOException {
         Path sky = dir.resolve("sky"), sea = dir.resolve("sea");
         try (Pretrained lm = Pretrained.load(model)) {

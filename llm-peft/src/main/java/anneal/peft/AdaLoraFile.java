@@ -16,12 +16,7 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
     private static final String PATTERN = "rank_pattern", VALUES = ".lora_E";
 
     AdaLoraFile() {
-        super(
-                "ADALORA",
-                AdaLora.class,
-                read(),
-                with(LoraFile.NEUTRAL, "alpha_pattern", "use_dora", "modules_to_save"),
-                tells());
+        super("ADALORA", AdaLora.class, read(), with(LoraFile.NEUTRAL, "alpha_pattern", "use_dora"), tells());
     }
 
     private static Set<String> read() {
@@ -39,12 +34,13 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
                 "beta1",
                 "beta2",
                 "orth_reg_weight",
+                SAVE,
                 PATTERN);
     }
 
     /** PEFT inherits "r" and "use_rslora" from LoRA and does not use them here; the file has the numbers that an init would give. */
     private static Set<String> tells() {
-        return with(LoraFile.TELLS, "r", "use_rslora", "init_lora_weights", "loftq_config");
+        return with(LoraFile.TELLS, "r", "use_rslora", "init_lora_weights", "loftq_config", "eva_config");
     }
 
     private static Set<String> with(Set<String> some, String... more) {
@@ -71,6 +67,7 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
                 o.number("beta1", 0.85),
                 o.number("beta2", 0.85),
                 o.number("orth_reg_weight", 0.5),
+                saved(o),
                 baseModel,
                 pattern(o));
     }
@@ -122,6 +119,5 @@ final class AdaLoraFile extends AdapterFile<AdaLora> {
         o.put(PATTERN, pattern.isEmpty() ? null : pattern);
         o.put("init_lora_weights", true);
         o.put("fan_in_fan_out", ada.transposed());
-        o.put("modules_to_save", null);
     }
 }

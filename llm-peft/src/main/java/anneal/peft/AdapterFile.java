@@ -33,7 +33,7 @@ abstract class AdapterFile<M extends Method> {
     /** Tasks. */
     static final String LANGUAGE = "CAUSAL_LM", CLASSIFY = "SEQ_CLS";
 
-    private static final String SAVE = "modules_to_save";
+    static final String SAVE = "modules_to_save";
 
     /** What PEFT saves with every adapter of a classifier, whichever of these it has. */
     private static final List<String> HEADS = List.of("classifier", "score");
@@ -217,6 +217,39 @@ abstract class AdapterFile<M extends Method> {
                 : java.util.Arrays.stream(o.integers(key)).boxed().toList();
     }
 
+    /** Modules that are trained and saved whole. */
+    static List<String> saved(JsonObject o) {
+        return oneOrMore(o, SAVE);
+    }
+
+    /**
+     * Which biases are trained.
+     *
+     * @param targets the word of the method for those of adapted layers
+     */
+    static Bias bias(JsonObject o, String targets) {
+        String bias = o.string("bias", "none");
+        return switch (bias) {
+            case "none" -> Bias.NONE;
+            case "all" -> Bias.ALL;
+            default -> {
+                if (!bias.equals(targets)) {
+                    throw o.error("bias", "none, all or " + targets);
+                }
+                yield Bias.TARGETS;
+            }
+        };
+    }
+
+    /** The same word. */
+    static String word(Bias bias, String targets) {
+        return switch (bias) {
+            case NONE -> "none";
+            case ALL -> "all";
+            case TARGETS -> targets;
+        };
+    }
+
     static Map<String, Integer> ranks(JsonObject o) {
         Map<String, Integer> all = new LinkedHashMap<>();
         if (o.has("rank_pattern")) {
@@ -250,14 +283,15 @@ abstract class AdapterFile<M extends Method> {
         Map<String, Object> o = new TreeMap<>();
         AdapterFile<?> format = of(method);
         format.head(o, method);
-        format.cast(o, method, tuning instanceof HeadTuning h ? h.method() : tuning);
-        if (tuning instanceof HeadTuning h) {
-            o.put("task_type", h.task());
-            List<Object> saved = new ArrayList<>(HEADS);
-            if (o.get(SAVE) instanceof Collection<?> more) {
-                saved.addAll(more);
-            }
-            o.put(SAVE, saved);
+        format.cast(o, method, WholeTuning.method(tuning));
+        List<String> saved = new ArrayList<>();
+        if (WholeTuning.task(tuning) != null) {
+            o.put("task_type", WholeTuning.task(tuning));
+            saved.addAll(HEADS);
+        }
+        saved.addAll(method.modulesToSave());
+        if (format.read.contains(SAVE) || !saved.isEmpty()) {
+            o.put(SAVE, saved.isEmpty() ? null : saved);
         }
         Json.write(file, o);
     }

@@ -187,9 +187,12 @@ public final class AdapterSet {
             for (String b : names.subList(0, names.indexOf(a))) {
                 Set<String> both = new LinkedHashSet<>(all.get(a).paths());
                 both.retainAll(all.get(b).paths());
-                if (all.get(a).tuning() instanceof HeadTuning && all.get(b).tuning() instanceof HeadTuning) {
-                    throw new IllegalArgumentException(
-                            "use: " + b + " and " + a + " each have a head of their own; use one of them");
+                Set<String> saved =
+                        new LinkedHashSet<>(WholeTuning.saved(all.get(a).tuning()));
+                saved.retainAll(WholeTuning.saved(all.get(b).tuning()));
+                if (!saved.isEmpty()) {
+                    throw new IllegalArgumentException("use: " + b + " and " + a + " each have a "
+                            + saved.iterator().next() + " of their own; use one of them");
                 }
                 boolean linear = all.get(a).tuning().atLayers().isPresent()
                         && all.get(b).tuning().atLayers().isPresent();

@@ -75,8 +75,7 @@ public final class Adapters implements Trainable {
 
     private static Adapters plug(Method method, Module root, boolean everyName) {
         BaseFingerprint base = BaseFingerprint.of(root);
-        Tuning made = Tuning.of(method, root, everyName);
-        Tuning tuning = root instanceof TaskModel m ? new HeadTuning(made, m.task(), m.head()) : made;
+        Tuning tuning = WholeTuning.of(Tuning.of(method, root, everyName), root, method.modulesToSave());
         Map<String, Linear> linears = root.find(Linear.class);
         for (String path : tuning.paths()) {
             if (linears.containsKey(path) && linears.get(path).adapter() != Adapter.NONE) {
@@ -330,11 +329,13 @@ public final class Adapters implements Trainable {
      * @throws IllegalStateException if the adapters are a plain addition already, or cannot be one (LoftQ, DoRA)
      */
     public void saveAsPlainLora(Path folder) {
-        if (!(tuning instanceof LoraTuning lora)) {
+        if (!(WholeTuning.method(tuning) instanceof LoraTuning lora)) {
             throw new IllegalStateException("saveAsPlainLora: only a LoRA can be converted; call save");
         }
         LoraTuning.Plain plain = lora.plain();
-        write(folder, plain.lora(), plain.stored());
+        Map<String, Tensor> stored = new LinkedHashMap<>(tuning.stored());
+        stored.putAll(plain.stored());
+        write(folder, plain.lora(), stored);
     }
 
     private void write(Path folder, Method as, Map<String, Tensor> stored) {

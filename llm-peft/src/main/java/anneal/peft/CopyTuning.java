@@ -88,6 +88,17 @@ final class CopyTuning implements Tuning {
 
     @Override
     public List<String> merge() {
+        mergeNorms();
+        return linears.merge();
+    }
+
+    @Override
+    public List<MergeReport.Layer> mergeStored() {
+        mergeNorms();
+        return linears.mergeStored();
+    }
+
+    private void mergeNorms() {
         norms.forEach((path, norm) -> {
             overwrite(norm.own().weight(), tuned.get(path).weight());
             if (norm.own().bias() != null) {
@@ -95,7 +106,6 @@ final class CopyTuning implements Tuning {
             }
             norm.plug(norm.own());
         });
-        return linears.merge();
     }
 
     private void overwrite(Tensor own, Tensor by) {

@@ -18,15 +18,23 @@ import java.util.List;
  * @param feedForward those among the targets whose input is scaled: a path fits that ends with one of these, as PEFT has it
  * @param feedForwardRegex the same as a regular expression for the whole path, or null
  * @param random factors start as standard normal numbers: not an identity, for tests
+ * @param modulesToSave linear layers and embeddings that are trained and saved whole
  * @param baseModel name or path of the base model, written into the file for its readers; may be null
  */
-public record Ia3(Targets targets, List<String> feedForward, String feedForwardRegex, boolean random, String baseModel)
+public record Ia3(
+        Targets targets,
+        List<String> feedForward,
+        String feedForwardRegex,
+        boolean random,
+        List<String> modulesToSave,
+        String baseModel)
         implements Method {
-    /** A rate to begin with under AdamW: that of the paper's recipe T-Few, about ten times LoRA's. */
+    /** A rate to begin with under AdamW: that of the authors' configuration of T-Few (with Adafactor), about ten times LoRA's. */
     public static final double LEARNING_RATE = 3e-3;
 
     public Ia3 {
         feedForward = List.copyOf(feedForward);
+        modulesToSave = List.copyOf(modulesToSave);
         if (feedForwardRegex != null) {
             Targets.pattern(feedForwardRegex);
             if (!feedForward.isEmpty()) {
@@ -53,7 +61,7 @@ public record Ia3(Targets targets, List<String> feedForward, String feedForwardR
     }
 
     /** Collects the options; {@link #build} checks them. */
-    public static final class Builder extends MethodBuilder<Builder> {
+    public static final class Builder extends SavingBuilder<Builder> {
         private List<String> feedForward = List.of();
         private String feedForwardRegex;
         private boolean random;
@@ -85,7 +93,7 @@ public record Ia3(Targets targets, List<String> feedForward, String feedForwardR
 
         @Override
         public Ia3 build() {
-            return new Ia3(targets(), feedForward, feedForwardRegex, random, baseModel());
+            return new Ia3(targets(), feedForward, feedForwardRegex, random, modulesToSave(), baseModel());
         }
     }
 }

@@ -19,8 +19,9 @@ final class Ia3File extends AdapterFile<Ia3> {
                         "layers_to_transform",
                         "layers_pattern",
                         "feedforward_modules",
-                        "init_ia3_weights"),
-                Set.of("modules_to_save"),
+                        "init_ia3_weights",
+                        SAVE),
+                Set.of(),
                 Set.of("fan_in_fan_out"));
     }
 
@@ -32,6 +33,7 @@ final class Ia3File extends AdapterFile<Ia3> {
                 regex || !o.has("feedforward_modules") ? List.of() : o.strings("feedforward_modules"),
                 regex ? o.string("feedforward_modules") : null,
                 !o.flag("init_ia3_weights", true),
+                saved(o),
                 baseModel);
     }
 
@@ -49,6 +51,5 @@ final class Ia3File extends AdapterFile<Ia3> {
                         : asGiven || ia3.targets().regex() != null ? ia3.feedForward() : inputs);
         o.put("init_ia3_weights", !ia3.random());
         o.put("fan_in_fan_out", ((LinearTuning) tuning).transposed());
-        o.put("modules_to_save", null);
     }
 }

@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Linear;
+import anneal.nn.Module;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
 import anneal.tensor.Linalg;
@@ -21,6 +22,9 @@ import java.util.function.BiFunction;
 
 /** A method that works at linear layers: one {@link LayerAdapter} each, and perhaps parameters of the model beside them. */
 abstract class LinearTuning implements Tuning {
+    /** PEFT wraps an adapted layer, so its own bias has a longer name. */
+    private static final String ADAPTED_BIAS = ".base_layer.bias";
+
     /** A layer, what is plugged in, the weight that stands in it while it is plugged in and not merged, and the model's own one. */
     private record Place(Linear linear, LayerAdapter adapter, Weight weight, Weight original) {}
 
@@ -55,6 +59,26 @@ abstract class LinearTuning implements Tuning {
     final void also(String name, Tensor t) {
         parameters.put(name, t);
         stored.put(name, t);
+    }
+
+    /** Trains biases of the model too. */
+    final void alsoBiases(Bias bias, Module root) {
+        switch (bias) {
+            case NONE -> {}
+            case TARGETS ->
+                places.forEach((path, p) -> {
+                    if (p.linear.bias() != null) {
+                        also(path + ADAPTED_BIAS, p.linear.bias());
+                    }
+                });
+            case ALL ->
+                root.parameters().forEach((name, p) -> {
+                    if (name.endsWith(".bias")) {
+                        String layer = name.substring(0, name.lastIndexOf('.'));
+                        also(places.containsKey(layer) ? layer + ADAPTED_BIAS : name, p);
+                    }
+                });
+        }
     }
 
     @Override
@@ -156,11 +180,9 @@ abstract class LinearTuning implements Tuning {
         List<MergeReport.Layer> layers = new ArrayList<>();
         Map<Linear, Weight> merged = new IdentityHashMap<>();
         places.forEach((path, p) -> {
-            Weight weight = base(p), exact = exact(p);
-            Optional<Weight> rounded = weight.like(exact.matrix(), Arena.ofAuto());
-            merged.put(p.linear, rounded.orElse(exact));
-            layers.add(new MergeReport.Layer(
-                    path, weight.format(), rounded.isEmpty(), error(weight, exact, rounded.orElse(exact))));
+            StoredMerge one = StoredMerge.of(path, base(p), exact(p));
+            merged.put(p.linear, one.weight());
+            layers.add(one.layer());
         });
         exchange(merged);
         return layers;
@@ -179,24 +201,6 @@ abstract class LinearTuning implements Tuning {
             linear.weight(weight);
             after.put(linear, weight);
         });
-    }
-
-    /** |rounded - exact| / |exact - base|, Frobenius norms; 0 if nothing was learnt and nothing is lost. */
-    private static double error(Weight base, Weight exact, Weight rounded) {
-        int columns = base.in();
-        float[] b = new float[columns], e = new float[columns], r = new float[columns];
-        double update = 0, error = 0;
-        for (int row = 0; row < base.out(); row++) {
-            base.row(row, b);
-            exact.row(row, e);
-            rounded.row(row, r);
-            for (int i = 0; i < columns; i++) {
-                double u = (double) e[i] - b[i], d = (double) r[i] - e[i];
-                update += u * u;
-                error += d * d;
-            }
-        }
-        return error == 0 ? 0 : Math.sqrt(error / update);
     }
 
     @Override

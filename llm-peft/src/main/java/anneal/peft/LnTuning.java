@@ -2,6 +2,7 @@ package anneal.peft;
 
 import anneal.nn.Module;
 import anneal.nn.Norm;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -14,15 +15,20 @@ import java.util.Map;
  * <p>Zhao et al., arXiv:2312.11420. Options, matching rules and files are those of PEFT's LNTuningConfig.
  *
  * @param targets norms that are trained; null for all of them
+ * @param modulesToSave linear layers and embeddings that are trained and saved whole
  * @param baseModel name or path of the base model, written into the file for its readers; may be null
  */
-public record LnTuning(Targets targets, String baseModel) implements Method {
+public record LnTuning(Targets targets, List<String> modulesToSave, String baseModel) implements Method {
     /** A rate to begin with under AdamW: ours, ten times LoRA's usual 2e-4, as for {@link Ia3}, which trains factors near one too. */
     public static final double LEARNING_RATE = 2e-3;
 
+    public LnTuning {
+        modulesToSave = List.copyOf(modulesToSave);
+    }
+
     /** Every norm of the model. */
     public static LnTuning everywhere() {
-        return new LnTuning(null, null);
+        return new LnTuning(null, List.of(), null);
     }
 
     /** Begins a configuration: {@code LnTuning.at("input_layernorm", "norm").attach(model)}. */
@@ -40,7 +46,7 @@ public record LnTuning(Targets targets, String baseModel) implements Method {
     }
 
     /** Collects the options; {@link #build} checks them. */
-    public static final class Builder extends MethodBuilder<Builder> {
+    public static final class Builder extends SavingBuilder<Builder> {
         private Builder() {}
 
         @Override
@@ -50,7 +56,7 @@ public record LnTuning(Targets targets, String baseModel) implements Method {
 
         @Override
         public LnTuning build() {
-            return new LnTuning(targets(), baseModel());
+            return new LnTuning(targets(), modulesToSave(), baseModel());
         }
     }
 }

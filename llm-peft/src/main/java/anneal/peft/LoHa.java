@@ -1,5 +1,7 @@
 package anneal.peft;
 
+import java.util.List;
+
 /**
  * LoHa: the addition to a weight is the element-wise product of two low-rank matrices.
  *
@@ -16,11 +18,17 @@ package anneal.peft;
  * @param options sizes, scaling, dropout
  * @param targets layers that get the addition
  * @param random w2b starts like the other factors: not an identity, for tests
+ * @param modulesToSave linear layers and embeddings that are trained and saved whole
  * @param baseModel name or path of the base model, written into the file for its readers; may be null
  */
-public record LoHa(Lycoris options, Targets targets, boolean random, String baseModel) implements Method {
-    /** A rate to begin with under AdamW: one usual for LoRA, since alpha / rank scales this addition in the same way (arXiv:2309.14859). */
+public record LoHa(Lycoris options, Targets targets, boolean random, List<String> modulesToSave, String baseModel)
+        implements Method {
+    /** A rate to begin with under AdamW: ours, one usual for LoRA, since alpha / rank scales this addition in the same way. */
     public static final double LEARNING_RATE = 5e-4;
+
+    public LoHa {
+        modulesToSave = List.copyOf(modulesToSave);
+    }
 
     /** Begins a configuration: {@code LoHa.rank(8).on("q_proj", "v_proj").attach(model)}. */
     public static Builder rank(int rank) {
@@ -48,7 +56,7 @@ public record LoHa(Lycoris options, Targets targets, boolean random, String base
 
         @Override
         public LoHa build() {
-            return new LoHa(options(), targets(), random, baseModel());
+            return new LoHa(options(), targets(), random, modulesToSave(), baseModel());
         }
     }
 }

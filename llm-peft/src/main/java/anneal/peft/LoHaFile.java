@@ -12,7 +12,7 @@ final class LoHaFile extends LycorisFile<LoHa> {
 
     @Override
     LoHa read(JsonObject o, String baseModel) {
-        return new LoHa(options(o), targets(o), !o.flag("init_weights", true), baseModel);
+        return new LoHa(options(o), targets(o), !o.flag("init_weights", true), saved(o), baseModel);
     }
 
     @Override

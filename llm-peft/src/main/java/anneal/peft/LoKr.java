@@ -1,5 +1,7 @@
 package anneal.peft;
 
+import java.util.List;
+
 /**
  * LoKr: the addition to a weight is the Kronecker product of two small matrices.
  *
@@ -19,6 +21,7 @@ package anneal.peft;
  * @param decomposeFactor a and c where they divide, else the largest divisors below; -1 for the most even split
  * @param rankDropoutScale what rank dropout keeps is scaled up by the share that it dropped
  * @param init how the factors start
+ * @param modulesToSave linear layers and embeddings that are trained and saved whole
  * @param baseModel name or path of the base model, written into the file for its readers; may be null
  */
 public record LoKr(
@@ -28,9 +31,10 @@ public record LoKr(
         int decomposeFactor,
         boolean rankDropoutScale,
         Init init,
+        List<String> modulesToSave,
         String baseModel)
         implements Method {
-    /** A rate to begin with under AdamW: one usual for LoRA, since alpha / rank scales this addition in the same way (arXiv:2309.14859). */
+    /** A rate to begin with under AdamW: ours, one usual for LoRA, since alpha / rank scales this addition in the same way. */
     public static final double LEARNING_RATE = 5e-4;
 
     /** How the factors start. */
@@ -44,6 +48,7 @@ public record LoKr(
     }
 
     public LoKr {
+        modulesToSave = List.copyOf(modulesToSave);
         if (decomposeFactor < 1 && decomposeFactor != -1) {
             throw new IllegalArgumentException(
                     "LoKr: decomposeFactor " + decomposeFactor + " must be at least 1, or -1");
@@ -114,7 +119,15 @@ public record LoKr(
 
         @Override
         public LoKr build() {
-            return new LoKr(options(), targets(), decomposeBoth, decomposeFactor, rankDropoutScale, init, baseModel());
+            return new LoKr(
+                    options(),
+                    targets(),
+                    decomposeBoth,
+                    decomposeFactor,
+                    rankDropoutScale,
+                    init,
+                    modulesToSave(),
+                    baseModel());
         }
     }
 }

@@ -19,6 +19,7 @@ final class LoKrFile extends LycorisFile<LoKr> {
                 o.integer("decompose_factor", -1),
                 o.flag("rank_dropout_scale", false),
                 init(o),
+                saved(o),
                 baseModel);
     }
 

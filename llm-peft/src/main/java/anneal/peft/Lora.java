@@ -23,7 +23,7 @@ import java.util.Map;
  * @param rank columns of B
  * @param alpha numerator of the scaling
  * @param dropout probability with which an input of the addition is dropped while training
- * @param bias which biases of the model are trained too; they stay when the adapter is disabled
+ * @param bias which biases of the model are trained too
  * @param targets layers that get the addition
  * @param rankPattern ranks of single layers: the first key that fits a path, as a regular expression for its end, counts
  * @param alphaPattern alphas of single layers, found in the same way
@@ -49,16 +49,6 @@ public record Lora(
         List<String> modulesToSave,
         String baseModel)
         implements Method {
-    /** Biases of the model that are trained beside the adapter. */
-    public enum Bias {
-        /** None. */
-        NONE,
-        /** Every bias of the model. */
-        ALL,
-        /** Those of adapted layers. */
-        LORA_ONLY
-    }
-
     /** Starts that need nothing but a seed. */
     public enum Init implements LoraInit {
         /** A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5), B zero. */
@@ -139,6 +129,11 @@ public record Lora(
                 baseModel);
     }
 
+    /** The same at other layers, with other ranks and alphas of single layers. */
+    Lora with(Targets at, Map<String, Integer> ranks, Map<String, Double> alphas) {
+        return new Lora(rank, alpha, dropout, bias, at, ranks, alphas, rsLora, init, dora, modulesToSave, baseModel);
+    }
+
     @Override
     public Adapters attach(Module root, long seed) {
         if (init.needsData()) {
@@ -148,7 +143,7 @@ public record Lora(
     }
 
     /**
-     * Attaches with a start that looks at data.
+     * Attaches with a start that looks at data. With {@link LoraInit.Eva} the method of the adapters has the ranks that were found.
      *
      * @param batch runs the model over data: forward for {@link LoraInit.Eva}, forward and backward of one mean loss for
      *     {@link LoraInit.LoraGa}, for whose time the target layers hold trained floats
@@ -164,10 +159,18 @@ public record Lora(
             }
         }
         LoraTuning.requireRanks(this, layers);
-        Map<String, Tensor> seen = LoraData.of(init, layers, batch);
-        Adapters adapters = Adapters.attach(this, root, seed);
+        Lora lora = this;
+        Map<String, Tensor> seen;
+        if (init instanceof LoraInit.Eva eva) {
+            EvaRanks found = EvaRanks.of(this, eva, layers, LoraData.inputs(layers, batch));
+            lora = found.lora();
+            seen = found.rows();
+        } else {
+            seen = LoraData.gradients(layers, batch);
+        }
+        Adapters adapters = Adapters.attach(lora, root, seed);
         try {
-            ((LoraTuning) adapters.tuning()).start(seen);
+            ((LoraTuning) WholeTuning.method(adapters.tuning())).start(seen);
         } catch (RuntimeException e) {
             adapters.detach();
             throw e;
@@ -176,22 +179,16 @@ public record Lora(
     }
 
     /** Collects the options; {@link #build} checks them. */
-    public static final class Builder {
+    public static final class Builder extends SavingBuilder<Builder> {
         private final int rank;
         private Double alpha;
         private double dropout;
         private Bias bias = Bias.NONE;
-        private List<String> names = List.of();
-        private String regex;
-        private List<String> exclude = List.of();
-        private List<Integer> layers = List.of();
         private final Map<String, Integer> rankPattern = new LinkedHashMap<>();
         private final Map<String, Double> alphaPattern = new LinkedHashMap<>();
         private boolean rsLora;
         private LoraInit init = Init.KAIMING;
         private boolean dora;
-        private List<String> modulesToSave = List.of();
-        private String baseModel;
 
         private Builder(int rank) {
             this.rank = rank;
@@ -212,30 +209,6 @@ public record Lora(
         /** Biases that are trained too. */
         public Builder bias(Bias b) {
             bias = b;
-            return this;
-        }
-
-        /** Target layers by name, or "all-linear". */
-        public Builder on(String... layerNames) {
-            names = List.of(layerNames);
-            return this;
-        }
-
-        /** Target layers by a regular expression for the whole path. */
-        public Builder onMatching(String pathRegex) {
-            regex = pathRegex;
-            return this;
-        }
-
-        /** Layers that get no adapter although they fit. */
-        public Builder except(String... layerNames) {
-            exclude = List.of(layerNames);
-            return this;
-        }
-
-        /** Only blocks with these numbers. */
-        public Builder layers(Integer... numbers) {
-            layers = List.of(numbers);
             return this;
         }
 
@@ -269,48 +242,31 @@ public record Lora(
             return this;
         }
 
-        /** Linear layers and embeddings that are trained and saved whole, by name. */
-        public Builder save(String... names) {
-            modulesToSave = List.of(names);
+        @Override
+        Builder self() {
             return this;
         }
 
-        /** Name or path of the base model, for the readers of the file. */
-        public Builder baseModel(String name) {
-            baseModel = name;
-            return this;
-        }
-
-        /** The configuration. */
+        @Override
         public Lora build() {
             return new Lora(
                     rank,
                     alpha == null ? 2.0 * rank : alpha,
                     dropout,
                     bias,
-                    new Targets(names, regex, exclude, layers, List.of()),
+                    targets(),
                     rankPattern,
                     alphaPattern,
                     rsLora,
                     init,
                     dora,
-                    modulesToSave,
-                    baseModel);
-        }
-
-        /** {@link #build}, then {@link Method#attach(Module)}. */
-        public Adapters attach(Module root) {
-            return build().attach(root);
+                    modulesToSave(),
+                    baseModel());
         }
 
         /** {@link #build}, then {@link Lora#attach(Module, long, Runnable)}. */
         public Adapters attach(Module root, long seed, Runnable batch) {
             return build().attach(root, seed, batch);
-        }
-
-        /** {@link #build}, then {@link Method#attach(Module, long)}. */
-        public Adapters attach(Module root, long seed) {
-            return build().attach(root, seed);
         }
     }
 }

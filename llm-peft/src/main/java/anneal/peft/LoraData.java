@@ -17,13 +17,8 @@ import java.util.Map;
 final class LoraData {
     private LoraData() {}
 
-    /** By path: covariance of the inputs [in, in] for {@link LoraInit.Eva}, gradient of the matrix [out, in] for {@link LoraInit.LoraGa}. */
-    static Map<String, Tensor> of(LoraInit init, Map<String, Linear> targets, Runnable batch) {
-        return init instanceof LoraInit.Eva ? covariances(targets, batch) : gradients(targets, batch);
-    }
-
     /** Sums over the inputs of one layer; the sum of products [in, in] and the sum [in] are kept, not the inputs. */
-    private static final class Inputs {
+    static final class Inputs {
         private final Tensor products;
         private final double[] sums;
         private long count;
@@ -46,7 +41,12 @@ final class LoraData {
             }
         }
 
-        /** Mean of products minus product of means. */
+        /** Vectors that were seen. */
+        long count() {
+            return count;
+        }
+
+        /** Mean of products minus product of means [in, in]; call it once, it is made in the memory of the sums. */
         Tensor covariance(String path) {
             if (count == 0) {
                 throw new IllegalArgumentException("eva: the batch did not pass through " + path);
@@ -61,7 +61,8 @@ final class LoraData {
         }
     }
 
-    private static Map<String, Tensor> covariances(Map<String, Linear> targets, Runnable batch) {
+    /** For {@link LoraInit.Eva}: what passed through each layer, by path. */
+    static Map<String, Inputs> inputs(Map<String, Linear> targets, Runnable batch) {
         Map<String, Inputs> inputs = new LinkedHashMap<>();
         targets.forEach((path, linear) -> inputs.put(path, new Inputs(linear.in())));
         try {
@@ -73,12 +74,11 @@ final class LoraData {
         } finally {
             targets.values().forEach(linear -> linear.adapter(anneal.nn.Adapter.NONE));
         }
-        Map<String, Tensor> all = new LinkedHashMap<>();
-        inputs.forEach((path, seen) -> all.put(path, seen.covariance(path)));
-        return all;
+        return inputs;
     }
 
-    private static Map<String, Tensor> gradients(Map<String, Linear> targets, Runnable batch) {
+    /** For {@link LoraInit.LoraGa}: the gradient of each matrix [out, in], by path. */
+    static Map<String, Tensor> gradients(Map<String, Linear> targets, Runnable batch) {
         List<Weight> before = new ArrayList<>();
         targets.values().forEach(linear -> before.add(linear.weight()));
         Map<String, Tensor> all = new LinkedHashMap<>();

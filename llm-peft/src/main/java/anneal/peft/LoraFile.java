@@ -3,7 +3,6 @@ package anneal.peft;
 import anneal.io.JsonObject;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
@@ -28,15 +27,10 @@ final class LoraFile extends AdapterFile<Lora> {
 
     /** Storage order, options of initialisations. */
     static final Set<String> TELLS = Set.of(
-            "fan_in_fan_out",
-            "megatron_core",
-            "qalora_group_size",
-            "eva_config",
-            "corda_config",
-            "lora_ga_config",
-            "runtime_config");
+            "fan_in_fan_out", "megatron_core", "qalora_group_size", "corda_config", "lora_ga_config", "runtime_config");
 
     private static final String NAMES = "true, false, gaussian, pissa, pissa_niter_N, olora, loftq or eva";
+    private static final String BIASES = "lora_only";
     private static final String POWERS = "pissa_niter_";
 
     LoraFile() {
@@ -54,8 +48,9 @@ final class LoraFile extends AdapterFile<Lora> {
                 "use_rslora",
                 "init_lora_weights",
                 "use_dora",
-                "modules_to_save",
-                "loftq_config"));
+                SAVE,
+                "loftq_config",
+                "eva_config"));
         keys.addAll(TARGETS);
         return keys;
     }
@@ -66,24 +61,15 @@ final class LoraFile extends AdapterFile<Lora> {
                 o.integer("r"),
                 o.number("lora_alpha"),
                 o.number("lora_dropout", 0),
-                bias(o),
+                bias(o, BIASES),
                 targets(o),
                 ranks(o),
                 alphas(o),
                 o.flag("use_rslora", false),
                 init(o),
                 o.flag("use_dora", false),
-                o.has("modules_to_save") ? o.strings("modules_to_save") : List.of(),
+                saved(o),
                 baseModel);
-    }
-
-    private static Lora.Bias bias(JsonObject o) {
-        return switch (o.string("bias", "none")) {
-            case "none" -> Lora.Bias.NONE;
-            case "all" -> Lora.Bias.ALL;
-            case "lora_only" -> Lora.Bias.LORA_ONLY;
-            default -> throw o.error("bias", "none, all or lora_only");
-        };
     }
 
     private static LoraInit init(JsonObject o) {
@@ -99,7 +85,7 @@ final class LoraFile extends AdapterFile<Lora> {
             case "gaussian" -> Lora.Init.GAUSSIAN;
             case "pissa" -> new LoraInit.Pissa();
             case "olora" -> new LoraInit.Olora();
-            case "eva" -> new LoraInit.Eva();
+            case "eva" -> eva(o.has("eva_config") ? o.object("eva_config") : null);
             case "loftq" -> {
                 JsonObject q = o.has("loftq_config") ? o.object("loftq_config") : null;
                 yield new LoraInit.LoftQ(
@@ -112,6 +98,15 @@ final class LoraFile extends AdapterFile<Lora> {
                 yield new LoraInit.Pissa(Integer.parseInt(name.substring(POWERS.length())));
             }
         };
+    }
+
+    private static LoraInit.Eva eva(JsonObject config) {
+        return config == null
+                ? new LoraInit.Eva()
+                : new LoraInit.Eva(
+                        config.number("rho", 2),
+                        config.flag("adjust_scaling_factors", true),
+                        config.flag("whiten", false));
     }
 
     private static Object name(LoraInit init) {
@@ -133,7 +128,7 @@ final class LoraFile extends AdapterFile<Lora> {
         o.put("r", lora.rank());
         o.put("lora_alpha", shortest(lora.alpha()));
         o.put("lora_dropout", lora.dropout());
-        o.put("bias", lora.bias().name().toLowerCase());
+        o.put("bias", word(lora.bias(), BIASES));
         o.put("rank_pattern", lora.rankPattern());
         Map<String, Object> alphas = new LinkedHashMap<>();
         lora.alphaPattern().forEach((key, alpha) -> alphas.put(key, shortest(alpha)));
@@ -144,7 +139,9 @@ final class LoraFile extends AdapterFile<Lora> {
         if (lora.init() instanceof LoraInit.LoftQ(int bits, int iterations)) {
             o.put("loftq_config", Map.of("loftq_bits", bits, "loftq_iter", iterations));
         }
+        if (lora.init() instanceof LoraInit.Eva(double rho, boolean adjust, boolean whiten)) {
+            o.put("eva_config", Map.of("rho", rho, "adjust_scaling_factors", adjust, "whiten", whiten));
+        }
         o.put("fan_in_fan_out", ((LoraTuning) tuning).transposed());
-        o.put("modules_to_save", lora.modulesToSave().isEmpty() ? null : lora.modulesToSave());
     }
 }

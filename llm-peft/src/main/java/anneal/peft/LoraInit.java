@@ -68,11 +68,36 @@ public sealed interface LoraInit
     }
 
     /**
-     * A is made of the directions in which the layer's inputs vary most, B is zero. Paischer et al., arXiv:2410.07170. Here they are those
-     * of all inputs that were seen, exactly, where PEFT updates them by batch until they stand still; ranks are not
-     * moved between layers (PEFT's rho = 1).
+     * A is made of the directions in which the layer's inputs vary most, B is zero, and layers whose inputs need few directions give
+     * ranks to those that need more: the directions that explain the largest shares of their layer's variance are kept, as many in all
+     * as without. Paischer et al., arXiv:2410.07170; PEFT's EvaConfig.
+     *
+     * <p>The directions are those of all inputs that were seen, exactly, where PEFT updates them by batch until they stand still (its
+     * tau). Every position that the batch runs counts, padding too: run over texts without (PEFT's use_label_mask leaves out what is not
+     * trained).
+     *
+     * @param rho times its rank is what a layer can get at most; 1 = ranks stay where they are
+     * @param adjustScaling alpha changes with the rank, so that alpha / rank stays
+     * @param whiten each direction is divided by the root of its singular value, that of the inputs seen. In PEFT that of all passes,
+     *     which it makes until nothing changes, and 0.21 divides once for each layer that reads the same input
      */
-    record Eva() implements LoraInit {}
+    record Eva(double rho, boolean adjustScaling, boolean whiten) implements LoraInit {
+        public Eva {
+            if (!(rho >= 1) || Double.isInfinite(rho)) {
+                throw new IllegalArgumentException("Eva: rho " + rho + " must be a number of at least 1");
+            }
+        }
+
+        /** With PEFT's other defaults: the scaling stays, nothing is whitened. */
+        public Eva(double rho) {
+            this(rho, true, false);
+        }
+
+        /** PEFT's defaults: rho = 2. */
+        public Eva() {
+            this(2);
+        }
+    }
 
     /**
      * A and B follow the gradient G of W for a first batch: singular vectors of G, so that the first steps move as full fine-tuning

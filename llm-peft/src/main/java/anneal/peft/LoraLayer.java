@@ -1,15 +1,10 @@
 package anneal.peft;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-
 import anneal.nn.Linear;
 import anneal.nn.Weight;
-import anneal.tensor.ColumnOps;
 import anneal.tensor.Linalg;
-import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
-import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -19,20 +14,12 @@ import java.util.Map;
  * that {@code magnitude} says.
  */
 final class LoraLayer implements LayerAdapter {
-    /** Rows of a weight that are widened at a time to measure them. */
-    private static final int ROWS = 256;
-
     private final Lora.Init init;
     private final Tensor a;
     private final Tensor b;
-    private final Tensor magnitude;
+    private final Magnitude magnitude;
     private final float scaling;
     private final float dropout;
-
-    /** The weight that was measured, and the squares of its rows. */
-    private Weight measured;
-
-    private double[] squares;
 
     LoraLayer(Linear base, Lora lora, String path) {
         int rank = lora.rank(path);
@@ -41,15 +28,14 @@ final class LoraLayer implements LayerAdapter {
         dropout = (float) lora.dropout();
         a = LinearTuning.allocate(rank, base.in());
         b = LinearTuning.allocate(base.out(), rank);
-        magnitude = lora.dora() ? LinearTuning.allocate(base.out()) : null;
+        magnitude = lora.dora() ? new Magnitude(a, b, scaling) : null;
     }
 
     @Override
     public Tensor apply(Tensor x, Linear base, Inner inner) {
         Tensor z = Ops.dropout(x, dropout);
         if (magnitude != null) {
-            Tensor adapted =
-                    ColumnOps.rescaleColumns(product(x, z, base, a, b, scaling), magnitude, norms(base.weight()));
+            Tensor adapted = magnitude.apply(product(x, z, base, a, b, scaling), base.weight());
             return inner == null
                     ? base.biased(adapted)
                     : Ops.addInPlace(
@@ -73,59 +59,10 @@ final class LoraLayer implements LayerAdapter {
                 : Ops.matmulTLowRank(x, w.matrix(), z, a, b, scaling);
     }
 
-    // ---------------------------------------------------------------- DoRA
-
-    /**
-     * Lengths of the rows of W + scaling B A [out], without making that matrix: |W|^2 + 2 scaling (W At) B + scaling^2 B (A At) B, row by
-     * row. A row of zeros counts as of length 1. A constant: nothing is differentiated.
-     */
-    private Tensor norms(Weight weight) {
-        measure(weight);
-        Tensor norms = Tensor.empty(b.dim(0));
-        try (var _ = Tape.pause()) {
-            Tensor weightA = Ops.matmulT(a, weight.matrix()), bAA = Ops.matmulT(b, Ops.matmulT(a, a));
-            int out = b.dim(0), rank = b.dim(1);
-            for (int i = 0; i < out; i++) {
-                double sum = squares[i];
-                for (int r = 0; r < rank; r++) {
-                    double bir = b.get((long) i * rank + r);
-                    sum += scaling
-                            * bir
-                            * (2.0 * weightA.get((long) r * out + i) + scaling * bAA.get((long) i * rank + r));
-                }
-                norms.buf().setAtIndex(JAVA_FLOAT, i, sum > 0 ? (float) Math.sqrt(sum) : 1);
-            }
-        }
-        return norms;
-    }
-
-    private void measure(Weight weight) {
-        if (weight == measured && weight.parameter().filter(Tensor::tracked).isEmpty()) {
-            return;
-        }
-        measured = weight;
-        squares = new double[weight.out()];
-        for (int from = 0; from < squares.length; from += ROWS) {
-            int[] ids = new int[Math.min(ROWS, squares.length - from)];
-            for (int i = 0; i < ids.length; i++) {
-                ids[i] = from + i;
-            }
-            try (var _ = Memory.scope();
-                    var _ = Tape.pause()) {
-                Tensor rows = weight.rows(ids);
-                for (long i = 0; i < rows.size(); i++) {
-                    squares[from + (int) (i / weight.in())] += (double) rows.get(i) * rows.get(i);
-                }
-            }
-        }
-    }
-
     /** Gives each output the length that it has with A and B as they are. */
     void startMagnitude(Weight weight) {
         if (magnitude != null) {
-            try (var _ = Memory.scope()) {
-                magnitude.set(norms(weight));
-            }
+            magnitude.start(weight);
         }
     }
 
@@ -137,7 +74,7 @@ final class LoraLayer implements LayerAdapter {
         all.put("lora_A.weight", a);
         all.put("lora_B.weight", b);
         if (magnitude != null) {
-            all.put("lora_magnitude_vector", magnitude);
+            all.put("lora_magnitude_vector", magnitude.vector());
         }
         return all;
     }
@@ -171,21 +108,8 @@ final class LoraLayer implements LayerAdapter {
     @Override
     public void mergeInto(Tensor w, Tensor bias) {
         Ops.addMatmulTInPlace(w, b, Linalg.transposed(a), scaling); // [out, in] += B A
-        if (magnitude == null) {
-            return;
-        }
-        int in = w.dim(1);
-        for (int i = 0; i < w.dim(0); i++) {
-            double sum = 0;
-            for (int j = 0; j < in; j++) {
-                double x = w.get((long) i * in + j);
-                sum += x * x;
-            }
-            double factor = sum > 0 ? magnitude.get(i) / Math.sqrt(sum) : 0;
-            for (int j = 0; j < in; j++) {
-                long at = (long) i * in + j;
-                w.buf().setAtIndex(JAVA_FLOAT, at, (float) (w.get(at) * factor));
-            }
+        if (magnitude != null) {
+            magnitude.applyTo(w);
         }
     }
 }

@@ -26,7 +26,7 @@ record LoraStart(Tensor a, Tensor b, Tensor base) {
      * What an init that is not a {@link Lora.Init} gives. Results lie in the current scope.
      *
      * @param w the layer's matrix [out, in]
-     * @param seen what data gave: see {@link LoraData}; null where none is needed
+     * @param seen what data gave: A for {@link LoraInit.Eva}, else see {@link LoraData}; null where none is needed
      */
     static LoraStart of(LoraInit init, Tensor w, int rank, double scaling, Tensor seen) {
         return switch (init) {
@@ -43,7 +43,7 @@ record LoraStart(Tensor a, Tensor b, Tensor base) {
                 yield residual(w, firstRows(qr.r(), rank), Ops.columns(qr.q(), 0, rank), scaling);
             }
             case LoraInit.LoftQ q -> loftQ(w, rank, q.bits() == 4 ? LoraStart::nf4 : LoraStart::int8, q.iterations());
-            case LoraInit.Eva() -> new LoraStart(mostVaried(seen, rank), Tensor.zeros(w.dim(0), rank), null);
+            case LoraInit.Eva _ -> new LoraStart(seen, Tensor.zeros(w.dim(0), rank), null);
             case LoraInit.LoraGa ga -> gradient(ga, w, rank, scaling, seen);
         };
     }
@@ -153,19 +153,10 @@ record LoraStart(Tensor a, Tensor b, Tensor base) {
 
     // ---------------------------------------------------------------- from data
 
-    /** The eigenvectors of the largest eigenvalues of a covariance [in, in], as rows. */
-    private static Tensor mostVaried(Tensor covariance, int rank) {
-        Linalg.Eigen eigen = Linalg.eigSymmetric(covariance);
-        int in = covariance.dim(0);
-        Tensor vectors = Linalg.transposed(eigen.vectors()), a = Tensor.empty(rank, in);
-        for (int r = 0; r < rank; r++) { // eigenvalues rise
-            a.buf().asSlice(4L * r * in, 4L * in).copyFrom(vectors.buf().asSlice(4L * (in - 1 - r) * in, 4L * in));
-        }
-        return a;
-    }
-
     private static LoraStart gradient(LoraInit.LoraGa ga, Tensor w, int rank, double scaling, Tensor gradient) {
-        Linalg.Svd svd = Linalg.randomizedSvd(gradient, 2 * rank, POWERS, new Rng(SEED));
+        int searched =
+                Math.min(4 * rank, Math.min(w.dim(0), w.dim(1))); // as in PEFT: 2 rank alone are found less exactly
+        Linalg.Svd svd = Linalg.randomizedSvd(gradient, searched, POWERS, new Rng(SEED));
         int[] forA = new int[rank], forB = new int[rank];
         for (int i = 0; i < rank; i++) {
             forA[i] = switch (ga.direction()) {

@@ -15,11 +15,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** {@link Lora} in a model: an addition at each target, modules that are trained whole, and biases of the model if asked for. */
+/** {@link Lora} in a model: an addition at each target, and biases of the model if asked for. */
 final class LoraTuning implements Tuning {
-    /** PEFT wraps an adapted layer, so its own bias has a longer name. */
-    private static final String ADAPTED_BIAS = ".base_layer.bias";
-
     /** A and B that came with another base matrix. */
     private record First(Tensor a, Tensor b) {}
 
@@ -27,7 +24,6 @@ final class LoraTuning implements Tuning {
     private final Map<String, Linear> targets;
     private final LinearTuning linears;
     private final Map<String, LoraEmbedding> embeddings = new LinkedHashMap<>();
-    private final SavedModules whole;
     private final Map<String, Tensor> parameters = new LinkedHashMap<>();
     private final Map<String, Tensor> stored = new LinkedHashMap<>();
     private final Map<String, First> first = new LinkedHashMap<>();
@@ -42,25 +38,19 @@ final class LoraTuning implements Tuning {
                     requireRank(lora, path, e.weight().out(), e.weight().in()));
         }
         requirePossible(tables);
-        whole = new SavedModules(root, lora.modulesToSave());
         linears = LinearTuning.of(targets, (path, linear) -> new LoraLayer(linear, lora, path));
         tables.forEach((path, e) -> embeddings.put(path, new LoraEmbedding(e, lora, path)));
-        linears.paths().stream().filter(whole::has).findFirst().ifPresent(path -> {
-            throw new IllegalArgumentException("lora: " + path + " is both a target and a module to save");
-        });
     }
 
     static LoraTuning of(Lora lora, Module root, boolean everyName) {
         LoraTuning tuning = new LoraTuning(lora, root, everyName);
-        tuning.biases(root);
+        tuning.linears.alsoBiases(lora.bias(), root);
         tuning.parameters.putAll(tuning.linears.parameters());
         tuning.stored.putAll(tuning.linears.stored());
         tuning.embeddings.forEach((path, e) -> {
             e.parameters().forEach((end, t) -> tuning.parameters.put(path + "." + end, t));
             e.stored().forEach((end, t) -> tuning.stored.put(path + "." + end, t));
         });
-        tuning.parameters.putAll(tuning.whole.parameters());
-        tuning.stored.putAll(tuning.whole.parameters());
         return tuning;
     }
 
@@ -84,9 +74,6 @@ final class LoraTuning implements Tuning {
     private void requirePossible(Map<String, Embedding> tables) {
         if (!tables.isEmpty()) {
             String path = tables.keySet().iterator().next();
-            if (lora.dora()) {
-                throw new IllegalArgumentException("lora: dora works at linear layers, " + path + " is an embedding");
-            }
             if (!(lora.init() instanceof Lora.Init)) {
                 throw new IllegalArgumentException(
                         "lora: init " + lora.init() + " needs a linear layer, " + path + " is an embedding");
@@ -94,28 +81,9 @@ final class LoraTuning implements Tuning {
         }
     }
 
-    private void biases(Module root) {
-        switch (lora.bias()) {
-            case NONE -> {}
-            case LORA_ONLY ->
-                targets.forEach((path, linear) -> {
-                    if (linear.bias() != null) {
-                        linears.also(path + ADAPTED_BIAS, linear.bias());
-                    }
-                });
-            case ALL ->
-                root.parameters().forEach((name, p) -> {
-                    if (name.contains("bias")) {
-                        String layer = name.substring(0, Math.max(0, name.lastIndexOf('.')));
-                        linears.also(targets.containsKey(layer) ? layer + ADAPTED_BIAS : name, p);
-                    }
-                });
-        }
-    }
-
     @Override
     public Optional<LinearTuning> atLayers() {
-        return embeddings.isEmpty() && whole.parameters().isEmpty() ? Optional.of(linears) : Optional.empty();
+        return embeddings.isEmpty() ? Optional.of(linears) : Optional.empty();
     }
 
     boolean transposed() {
@@ -192,7 +160,6 @@ final class LoraTuning implements Tuning {
     public void plug(boolean in) {
         linears.plug(in);
         embeddings.values().forEach(e -> e.plug(in));
-        whole.plug(in);
     }
 
     @Override
@@ -204,8 +171,8 @@ final class LoraTuning implements Tuning {
 
     @Override
     public List<MergeReport.Layer> mergeStored() {
-        List<MergeReport.Layer> layers = linears.mergeStored();
-        embeddings.values().forEach(LoraEmbedding::merge);
+        List<MergeReport.Layer> layers = new ArrayList<>(linears.mergeStored());
+        embeddings.forEach((path, e) -> layers.add(e.mergeStored(path)));
         return layers;
     }
 

@@ -64,7 +64,7 @@ public record Lycoris(
      *
      * @param <B> the builder itself
      */
-    public abstract static class Builder<B extends Builder<B>> extends MethodBuilder<B> {
+    public abstract static class Builder<B extends Builder<B>> extends SavingBuilder<B> {
         private final int rank;
         private Double alpha;
         private final Map<String, Integer> rankPattern = new LinkedHashMap<>();

@@ -14,12 +14,12 @@ import java.util.Set;
 abstract class LycorisFile<M extends Method> extends AdapterFile<M> {
     LycorisFile(String type, Class<M> method, Set<String> more) {
         // What a convolution would be made of says nothing about linear layers.
-        super(type, method, keys(more), Set.of("modules_to_save"), Set.of("use_effective_conv2d"));
+        super(type, method, keys(more), Set.of(), Set.of("use_effective_conv2d"));
     }
 
     private static Set<String> keys(Set<String> more) {
         Set<String> keys = new HashSet<>(Set.of(
-                "r", "alpha", "rank_pattern", "alpha_pattern", "rank_dropout", "module_dropout", "init_weights"));
+                "r", "alpha", "rank_pattern", "alpha_pattern", "rank_dropout", "module_dropout", "init_weights", SAVE));
         keys.addAll(TARGETS);
         keys.addAll(more);
         return keys;
@@ -46,6 +46,5 @@ abstract class LycorisFile<M extends Method> extends AdapterFile<M> {
         o.put("rank_dropout", options.rankDropout());
         o.put("module_dropout", options.moduleDropout());
         o.put("use_effective_conv2d", false);
-        o.put("modules_to_save", null);
     }
 }

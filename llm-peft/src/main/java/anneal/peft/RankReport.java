@@ -30,7 +30,7 @@ public record RankReport(List<Entry> modules, boolean isFinal) {
      * @throws IllegalArgumentException if they are of another method, which has no ranks to choose
      */
     public static RankReport of(Adapters adapters) {
-        Tuning method = adapters.tuning() instanceof HeadTuning h ? h.method() : adapters.tuning();
+        Tuning method = WholeTuning.method(adapters.tuning());
         if (!(method instanceof AdaLoraTuning tuning)) {
             throw new IllegalArgumentException("RankReport: needs adapters of AdaLora, these are of "
                     + adapters.method().getClass().getSimpleName());

@@ -156,8 +156,7 @@ final class TokensTuning implements Tuning {
     /** One matrix before, one matrix after: a tied projection gets the same new storage. */
     @Override
     public List<String> merge() {
-        Weight dense = weight.dense(Arena.ofAuto());
-        putRows(dense.parameter().orElseThrow());
+        Weight dense = merged();
         plug(false);
         exchange(dense);
         List<String> widened = new ArrayList<>();
@@ -165,6 +164,20 @@ final class TokensTuning implements Tuning {
             widened.add(weight.format());
         }
         return widened;
+    }
+
+    @Override
+    public List<MergeReport.Layer> mergeStored() {
+        StoredMerge stored = StoredMerge.of(path, weight, merged());
+        plug(false);
+        exchange(stored.weight());
+        return List.of(stored.layer());
+    }
+
+    private Weight merged() {
+        Weight dense = weight.dense(Arena.ofAuto());
+        putRows(dense.parameter().orElseThrow());
+        return dense;
     }
 
     @Override

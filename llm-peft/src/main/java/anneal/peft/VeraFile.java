@@ -9,30 +9,38 @@ import java.util.Set;
 final class VeraFile extends AdapterFile<Vera> {
     private static final Set<String> TARGETS = Set.of("target_modules", "layers_to_transform", "layers_pattern");
 
+    private static final String BIASES = "vera_only";
+
     VeraFile() {
-        super("VERA", Vera.class, keys(), Set.of("modules_to_save"), Set.of("fan_in_fan_out"));
+        super("VERA", Vera.class, keys(), Set.of(), Set.of("fan_in_fan_out"));
     }
 
     private static Set<String> keys() {
         Set<String> keys = new HashSet<>(Set.of(
-                "r", "vera_dropout", "d_initial", "projection_prng_key", "save_projection", "init_weights", "bias"));
+                "r",
+                "vera_dropout",
+                "d_initial",
+                "projection_prng_key",
+                "save_projection",
+                "init_weights",
+                "bias",
+                SAVE));
         keys.addAll(TARGETS);
         return keys;
     }
 
     @Override
     Vera read(JsonObject o, String baseModel) {
-        if (!o.string("bias", "none").equals("none")) {
-            throw o.error("bias", "none");
-        }
         return new Vera(
                 o.integer("r"),
                 o.number("vera_dropout", 0),
                 o.number("d_initial", 0.1),
                 o.integer("projection_prng_key", 0),
                 o.flag("save_projection", true),
+                bias(o, BIASES),
                 targets(o),
                 !o.flag("init_weights", true),
+                saved(o),
                 baseModel);
     }
 
@@ -45,8 +53,7 @@ final class VeraFile extends AdapterFile<Vera> {
         o.put("projection_prng_key", vera.projectionKey());
         o.put("save_projection", vera.saveProjection());
         o.put("init_weights", !vera.random());
-        o.put("bias", "none");
+        o.put("bias", word(vera.bias(), BIASES));
         o.put("fan_in_fan_out", ((LinearTuning) tuning).transposed());
-        o.put("modules_to_save", null);
     }
 }

@@ -60,7 +60,9 @@ final class VeraTuning extends LinearTuning {
 
     static VeraTuning of(Vera vera, Module root, boolean everyName) {
         Map<String, Linear> targets = vera.targets().find(root, everyName);
-        return new VeraTuning(vera, targets, new Projection(vera, targets));
+        VeraTuning tuning = new VeraTuning(vera, targets, new Projection(vera, targets));
+        tuning.alsoBiases(vera.bias(), root);
+        return tuning;
     }
 
     @Override

@@ -155,7 +155,7 @@ class AdapterSetTest {
     @Test
     void refusesWhatWouldChangeTheBaseForAll() {
         float[] base = logits();
-        Lora biased = Lora.rank(2).on("q_proj").bias(Lora.Bias.LORA_ONLY).build();
+        Lora biased = Lora.rank(2).on("q_proj").bias(Bias.TARGETS).build();
         assertThatThrownBy(() -> set.add("a", biased))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("add: a changes model.layers.0.self_attn.q_proj.base_layer.bias of the base itself,"

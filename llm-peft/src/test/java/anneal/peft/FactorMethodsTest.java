@@ -237,10 +237,10 @@ class FactorMethodsTest {
         vera().attach(model()).save(dir);
         Path config = dir.resolve("adapter_config.json");
         Map<String, Object> o = new TreeMap<>(Json.read(config).map());
-        o.put("bias", "all");
+        o.put("bias", "lora_only");
         Json.write(config, o);
         assertThatThrownBy(() -> Adapters.load(model(), dir))
-                .hasMessage(config + ": key \"bias\" must be none but is the string \"all\"");
+                .hasMessage(config + ": key \"bias\" must be none, all or vera_only but is the string \"lora_only\"");
         loKr().attach(model()).save(dir);
         o = new TreeMap<>(Json.read(config).map());
         o.put("init_weights", "other");

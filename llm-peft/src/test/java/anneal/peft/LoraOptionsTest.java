@@ -81,7 +81,7 @@ class LoraOptionsTest {
         variants.put("rank", Lora.rank(4).alpha(5).init(Lora.Init.RANDOM).on("q_proj", "up_proj"));
         variants.put("alpha", plain().alpha(6));
         variants.put("dropout", plain().dropout(0.5));
-        variants.put("bias", plain().bias(Lora.Bias.ALL));
+        variants.put("bias", plain().bias(Bias.ALL));
         variants.put("targets", plain().on("q_proj"));
         variants.put("rankPattern", plain().rankOf("q_proj", 2));
         variants.put("alphaPattern", plain().alphaOf("q_proj", 2));
@@ -149,7 +149,7 @@ class LoraOptionsTest {
     }
 
     @Test
-    void pissaTakesTheLargestDirectionsAndEvaThoseOfTheInputs() {
+    void pissaTakesTheLargestDirections() {
         Tensor w = gaussian(9, 7, 4);
         LoraStart s = LoraStart.of(new LoraInit.Pissa(), w, 2, 2.5, null);
         float[] left = Linalg.svd(s.base()).s().toArray(),
@@ -157,11 +157,36 @@ class LoraOptionsTest {
         for (int i = 0; i < 5; i++) {
             assertThat(left[i]).isCloseTo(all[i + 2], org.assertj.core.api.Assertions.within(1e-5f));
         }
-        Tensor covariance = Tensor.of(new float[] {1, 0, 0, 0, 9, 0, 0, 0, 4}, 3, 3);
-        LoraStart eva = LoraStart.of(new LoraInit.Eva(), gaussian(5, 3, 1), 2, 1, covariance);
-        assertThat(Math.abs(eva.a().get(1))).isEqualTo(1);
-        assertThat(Math.abs(eva.a().get(5))).isEqualTo(1);
-        assertThat(eva.base()).isNull();
+    }
+
+    @Test
+    void evaTakesTheDirectionsOfTheInputsAndMovesRanksToWhereTheyAreNeeded() {
+        Map<String, Linear> layers = new LinkedHashMap<>();
+        Map<String, LoraData.Inputs> inputs = new LinkedHashMap<>();
+        float[][] x = {{3, 1, 5}, {0, 1, 0}, {0, 0, 0}}; // lengths of the three axes that inputs vary along
+        for (int i = 0; i < x.length; i++) {
+            layers.put("l." + i, new Linear(new DenseWeight(gaussian(3, 3, i)), null));
+            inputs.put("l." + i, new LoraData.Inputs(3));
+            for (int axis = 0; axis < 3; axis++) {
+                float[] there = {7, 7, 7}, back = {7, 7, 7};
+                there[axis] += x[i][axis];
+                back[axis] -= x[i][axis];
+                inputs.get("l." + i).add(Tensor.of(there, 1, 3));
+                inputs.get("l." + i).add(Tensor.of(back, 1, 3));
+            }
+        }
+        Lora lora = Lora.rank(1).alpha(6).on(Targets.ALL_LINEAR).build();
+        EvaRanks found = EvaRanks.of(lora, new LoraInit.Eva(2), layers, inputs);
+        assertThat(found.lora().targets())
+                .isEqualTo(Targets.exactly(List.of("l.0", "l.1"))); // l.2 always reads the same
+        assertThat(found.lora().rankPattern()).isEqualTo(Map.of("l.0", 2));
+        assertThat(found.lora().scaling("l.0")).isEqualTo(6);
+        assertThat(found.rows().get("l.0").toArray()).satisfies(a -> {
+            assertThat(Math.abs(a[2])).isCloseTo(1, org.assertj.core.api.Assertions.within(1e-6f));
+            assertThat(Math.abs(a[3])).isCloseTo(1, org.assertj.core.api.Assertions.within(1e-6f));
+        });
+        assertThat(Math.abs(found.rows().get("l.1").get(1)))
+                .isCloseTo(1, org.assertj.core.api.Assertions.within(1e-6f));
     }
 
     // ---------------------------------------------------------------- LoRA+ and LoRA-FA
@@ -227,10 +252,19 @@ class LoraOptionsTest {
 
     @Test
     void anEmbeddingAndAModuleToSaveFollowTheContract() {
+        follow(Lora.rank(2).on("embed_tokens").save("score"));
+    }
+
+    @Test
+    void anEmbeddingWithLengthsFollowsTheContract() {
+        follow(Lora.rank(2).dora().on("embed_tokens").save("score"));
+    }
+
+    private void follow(Lora.Builder options) {
         Tokens m = new Tokens(arena);
         float[] base = m.forward();
-        Adapters adapters = Lora.rank(2).on("embed_tokens").save("score").attach(m);
-        assertThat(m.forward()).containsExactly(base);
+        Adapters adapters = options.attach(m);
+        AdapterContract.assertClose(m.forward(), base, 1e-6);
         AdapterContract.disturb(adapters);
         float[] adapted = m.forward();
         assertThat(adapted).isNotEqualTo(base);
@@ -241,9 +275,14 @@ class LoraOptionsTest {
         adapters.save(dir);
         Tokens other = new Tokens(arena);
         assertThat(Adapters.load(other, dir).parameters().keySet())
-                .containsExactly(
+                .containsExactlyElementsOf(adapters.parameters().keySet())
+                .contains(
                         "embed_tokens.lora_embedding_A", "embed_tokens.lora_embedding_B", "score.weight", "score.bias");
         assertThat(other.forward()).containsExactly(adapted);
+        MergeReport report = adapters.merge(() -> m.head.forward(m.table.forward(new int[] {3, 0, 3, 10})), 1e-5);
+        assertThat(report.layers()).extracting(MergeReport.Layer::path).containsExactly("embed_tokens", "score");
+        AdapterContract.assertClose(m.forward(), adapted, 1e-6);
+        adapters.unmerge();
         adapters.merge();
         AdapterContract.assertClose(m.forward(), adapted, 1e-6);
         assertThat(m.table.plug()).isEqualTo(Embedding.Plug.NONE);
@@ -262,13 +301,14 @@ class LoraOptionsTest {
         refused.apply(Lora.rank(13).on("up_proj"))
                 .hasMessage("lora: rank 13 is above what model.layers.0.mlp.up_proj [18, 12] can have: at most 12");
         refused.apply(plain().init(new LoraInit.Eva()))
-                .hasMessage("Lora: init Eva[] looks at data: attach(model, seed, batch)");
+                .hasMessage(
+                        "Lora: init Eva[rho=2.0, adjustScaling=true, whiten=false] looks at data: attach(model, seed, batch)");
         refused.apply(plain().save("nothing")).hasMessage("modules_to_save: no module fits nothing");
         refused.apply(plain().save("layers.0"))
                 .hasMessage(
                         "modules_to_save: model.layers.0 is a Block; linear layers and embeddings can be trained whole");
         refused.apply(plain().save("0.mlp.up_proj"))
-                .hasMessage("lora: model.layers.0.mlp.up_proj is both a target and a module to save");
+                .hasMessage("modules_to_save: model.layers.0.mlp.up_proj is a target of the method too");
         refused.apply(plain().alpha(-1).init(new LoraInit.Pissa()))
                 .hasMessage("pissa: the scaling -0.3333333333333333 must be positive, its root is taken");
         assertThatThrownBy(() -> plain().attach(model(), 0, () -> {}))
@@ -282,8 +322,6 @@ class LoraOptionsTest {
         assertThatThrownBy(() ->
                         Lora.rank(7).init(new LoraInit.LoraGa()).on("q_proj").attach(model(), 0, () -> {}))
                 .hasMessageContaining("lora_ga: twice the rank 7 must be at most 12");
-        assertThatThrownBy(() -> Lora.rank(2).dora().on("embed_tokens").attach(new Tokens(arena)))
-                .hasMessage("lora: dora works at linear layers, embed_tokens is an embedding");
         assertThatThrownBy(() -> Lora.rank(2)
                         .init(new LoraInit.Olora())
                         .on("embed_tokens")

@@ -9,7 +9,7 @@ class LoraPatternsContractTest extends AdapterContract {
         return Lora.rank(2)
                 .alpha(3)
                 .dropout(0.5)
-                .bias(Lora.Bias.LORA_ONLY)
+                .bias(Bias.TARGETS)
                 .on("q_proj", "up_proj", "model.layers.1.mlp.down_proj", "lm_head")
                 .rankOf("model.layers.0.self_attn.q_proj", 5)
                 .alphaOf("up_proj", 7.5)

@@ -74,13 +74,13 @@ class LoraTest {
             assertThat(logits(others.get(i))).as("variant %d", i).isNotEqualTo(plain);
         }
         TinyModel m = model();
-        assertThat(random().bias(Lora.Bias.LORA_ONLY).attach(m).parameters().keySet())
+        assertThat(random().bias(Bias.TARGETS).attach(m).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
                 .containsExactly(
                         "model.layers.0.self_attn.q_proj.base_layer.bias",
                         "model.layers.1.self_attn.q_proj.base_layer.bias",
                         "model.layers.2.self_attn.q_proj.base_layer.bias");
-        assertThat(random().bias(Lora.Bias.ALL).attach(model()).parameters().keySet())
+        assertThat(random().bias(Bias.ALL).attach(model()).parameters().keySet())
                 .filteredOn(name -> name.endsWith("bias"))
                 .hasSize(7);
     }

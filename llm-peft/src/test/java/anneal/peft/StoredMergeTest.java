@@ -76,8 +76,8 @@ class StoredMergeTest {
         double most = 0, effect = 0;
         float[] merged = AdapterContract.logits(model);
         for (int i = 0; i < merged.length; i++) {
-            most = Math.max(most, Math.abs(merged[i] - applied[i]));
-            effect = Math.max(effect, Math.abs(applied[i] - base[i]));
+            most = Math.max(most, Math.abs((double) merged[i] - applied[i]));
+            effect = Math.max(effect, Math.abs((double) applied[i] - base[i]));
         }
         assertThat(report.difference()).isEqualTo(most);
         assertThat(report.effect()).isEqualTo(effect);

@@ -68,6 +68,12 @@ public final class MaskedWeight implements Weight {
         return new F32Matrix(tensor.buf(), out(), in());
     }
 
+    /** Pruned in the same places: what an update has there is lost. */
+    @Override
+    public Optional<Weight> like(Matrix numbers, Arena to) {
+        return Optional.of(new MaskedWeight(numbers, mask, to));
+    }
+
     @Override
     public Optional<Tensor> parameter() {
         return Optional.of(tensor);

@@ -4,6 +4,7 @@ import anneal.kernels.Matrix;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Optional;
 
 /**
@@ -43,6 +44,11 @@ public sealed interface QuantizedWeight extends Weight permits FourBitWeight, In
     @Override
     default String format() {
         return quantFormat().name();
+    }
+
+    @Override
+    default Optional<Weight> like(Matrix numbers, Arena arena) {
+        return Optional.of(quantFormat().quantize(numbers, arena));
     }
 
     /** Bytes that hold the numbers and their scales. */

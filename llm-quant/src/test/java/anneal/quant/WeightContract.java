@@ -116,6 +116,23 @@ abstract class WeightContract {
     }
 
     @Test
+    void otherNumbersAreRoundedTheSameWay() {
+        for (Case c : cases()) {
+            Tensor other = random(6, OUT, IN);
+            Weight like = quantized(c.format, random(1, OUT, IN))
+                    .like(new F32Matrix(other.buf(), OUT, IN), arena)
+                    .orElseThrow();
+            assertThat(like.format()).isEqualTo(c.format.name());
+            assertThat(like.dense(arena).parameter().orElseThrow().toArray())
+                    .isEqualTo(quantized(c.format, other)
+                            .dense(arena)
+                            .parameter()
+                            .orElseThrow()
+                            .toArray());
+        }
+    }
+
+    @Test
     void zerosStayZerosAndNamesComeBack() {
         for (Case c : cases()) {
             Tensor zeros = Tensor.allocate(arena, Shape.of(4, IN));

@@ -1,9 +1,11 @@
 package anneal.quant.post;
 
+import anneal.kernels.Matrix;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Optional;
 
 /** Weights on a uniform grid; widened inside the product, which is one of floats. Not trained. */
@@ -31,6 +33,12 @@ public record UniformWeight(UniformMatrix matrix) implements Weight {
     @Override
     public Optional<Tensor> parameter() {
         return Optional.empty();
+    }
+
+    /** To nearest on a new grid of the same kind, whatever method found this one; its memory is freed when nothing refers to it. */
+    @Override
+    public Optional<Weight> like(Matrix numbers, Arena arena) {
+        return Optional.of(new UniformWeight(Rounding.nearest(numbers, matrix.grid())));
     }
 
     /** Blocks of GGUF if the grid is that of a format: {@link Grid#of}. */

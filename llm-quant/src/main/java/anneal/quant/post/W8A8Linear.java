@@ -14,6 +14,7 @@ import anneal.tensor.Ops;
 import anneal.tensor.ShapeException;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 
@@ -57,9 +58,9 @@ public final class W8A8Linear implements Weight {
         this(w, activations, largest, Math.max(LEAST, largest / LARGEST));
     }
 
-    /** What a file holds: the scale {@code a} of a static input itself, which a division would change in its last bit. */
+    /** With the scale {@code a} of a static input itself, as a file holds it: a division would change its last bit; else it does not matter. */
     static W8A8Linear stored(UniformMatrix w, ActivationScale activations, float a) {
-        return new W8A8Linear(w, activations, a * LARGEST, a);
+        return new W8A8Linear(w, activations, activations == ActivationScale.STATIC ? a * LARGEST : 0, a);
     }
 
     private W8A8Linear(UniformMatrix w, ActivationScale activations, float largest, float fixed) {
@@ -248,6 +249,12 @@ public final class W8A8Linear implements Weight {
     @Override
     public Matrix matrix() {
         return matrix;
+    }
+
+    /** To nearest on a new grid of the same kind, with the activation scales as they are. */
+    @Override
+    public Optional<Weight> like(Matrix numbers, Arena arena) {
+        return Optional.of(stored(Rounding.nearest(numbers, matrix.grid()), activations, fixed));
     }
 
     @Override
