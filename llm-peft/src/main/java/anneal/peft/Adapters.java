@@ -249,13 +249,7 @@ public final class Adapters implements Trainable {
         merged = true;
         plugged = false;
         MergeReport report = new MergeReport(largest(numbers(probe), applied), largest(applied, base), layers);
-        report.erased()
-                .forEach(l -> LOG.warn(
-                        "merge: {} in {} erases the update of {}: rounding is {} of it",
-                        method.getClass().getSimpleName(),
-                        l.format(),
-                        l.path(),
-                        String.format(Locale.ROOT, "%.2f", l.error())));
+        report.warning().ifPresent(LOG::warn);
         if (!(report.difference() <= bound)) {
             unmerge();
             throw new IllegalArgumentException(String.format(

@@ -2,6 +2,7 @@ package anneal.peft;
 
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
@@ -29,9 +30,27 @@ public record MergeReport(double difference, double effect, List<Layer> layers) 
     /** Rounding of this part of the update and more erases it; what is lost altogether has 1. */
     private static final double ERASED = 0.5;
 
+    /** Layers that a warning names. */
+    private static final int NAMED = 3;
+
     /** Layers whose format is too coarse for the update: rounding is more than half of what was learnt. */
     public List<Layer> erased() {
         return layers.stream().filter(l -> l.error >= ERASED).toList();
+    }
+
+    /** What is said of these layers: three by name, the rest counted; empty if there are none. */
+    Optional<String> warning() {
+        List<Layer> erased = erased();
+        if (erased.isEmpty()) {
+            return Optional.empty();
+        }
+        String named = erased.stream()
+                .limit(NAMED)
+                .map(l -> String.format(Locale.ROOT, "%s in %s (%.2f)", l.path, l.format, l.error))
+                .collect(Collectors.joining(", "));
+        int more = erased.size() - NAMED;
+        return Optional.of("merge: the storage erases the update of " + erased.size() + " of " + layers.size()
+                + " layers; rounding in parts of it: " + named + (more > 0 ? " and " + more + " more" : ""));
     }
 
     /** A line for the whole, one for each layer. */

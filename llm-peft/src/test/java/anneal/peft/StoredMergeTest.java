@@ -73,6 +73,7 @@ class StoredMergeTest {
                 .forEach(l -> assertThat(l.weight().format()).isEqualTo(type.name()));
         assertThat(report.layers()).hasSize(8).noneMatch(MergeReport.Layer::widened);
         assertThat(report.erased()).isEmpty();
+        assertThat(report.warning()).isEmpty();
         double most = 0, effect = 0;
         float[] merged = AdapterContract.logits(model);
         for (int i = 0; i < merged.length; i++) {
@@ -115,6 +116,11 @@ class StoredMergeTest {
         MergeReport report = adapters(1e-4).merge(probe, 1);
         assertThat(report.erased()).as("updates far below a step of bf16").hasSize(8);
         assertThat(report.difference()).isGreaterThan(0.5 * report.effect());
+        assertThat(report.warning())
+                .get()
+                .asString()
+                .matches("merge: the storage erases the update of 8 of 8 layers; rounding in parts of it: "
+                        + "model\\.layers\\.0\\.\\S+ in BF16 \\(\\d+\\.\\d\\d\\), .* and 5 more");
     }
 
     @Test
