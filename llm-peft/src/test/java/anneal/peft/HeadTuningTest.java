@@ -88,4 +88,21 @@ class HeadTuningTest {
         Adapters.load(model, dir);
         assertThat(logits(model)).containsExactly(trained);
     }
+
+    @Test
+    void startsThatLookAtDataOrAtTheWeightStandBesideAHead() {
+        SequenceClassifier model = classifier();
+        Adapters eva =
+                Lora.rank(2).init(new LoraInit.Eva()).on("q_proj", "o_proj").attach(model, 0, () -> logits(model));
+        assertThat(eva.parameters()).containsKey("score.weight");
+        eva.detach();
+        Adapters pissa =
+                Lora.rank(2).alpha(2).init(new LoraInit.Pissa()).on("q_proj").attach(model);
+        train(model, pissa, 2);
+        float[] trained = logits(model);
+        pissa.save(dir);
+        pissa.detach();
+        Adapters.load(model, dir);
+        AdapterContract.assertClose(logits(model), trained, 1e-5);
+    }
 }
