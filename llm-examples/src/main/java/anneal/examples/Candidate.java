@@ -26,7 +26,7 @@ import java.util.function.BiFunction;
 /**
  * A method that can be had in several sizes.
  *
- * @param rate at which it learns: the one that its class names
+ * @param rate at which it learns: the one that its class names; for LoRA, which names none, that of the command
  * @param most largest size that makes sense; 0 = it has no size
  * @param sized the method of a size; null = nothing but the head is trained
  */
