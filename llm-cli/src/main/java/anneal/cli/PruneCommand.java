@@ -368,7 +368,7 @@ final class PruneCommand implements Callable<Integer> {
 
     private void factor(Pretrained lm, Arena memory) {
         LowRank.Size size = energy != null ? new LowRank.Size.Energy(energy) : new LowRank.Size.Sparsity(sparsity);
-        Calibration seen = data == null ? null : moments(lm);
+        Function<String, double[]> seen = data == null ? null : moments(lm);
         List<LowRank.Layer> layers = new LowRank(size).apply(lm.model().root(), seen, memory);
         out("%-48s %6s %8s  lost of %s%n", "layer", "rank", "numbers", data == null ? "the matrix" : "the output");
         long before = 0, after = 0;
@@ -387,9 +387,10 @@ final class PruneCommand implements Callable<Integer> {
                 before, after, 100.0 * (before - after) / before);
     }
 
-    private Calibration moments(Pretrained lm) {
+    private Function<String, double[]> moments(Pretrained lm) {
         Calibration.Options options = new Calibration.Options(true, 0, 0);
-        return Calibration.capture(lm.model().root(), path -> true, options, calibration(lm));
+        Calibration seen = Calibration.capture(lm.model().root(), path -> true, options, calibration(lm));
+        return path -> seen.of(path).moments();
     }
 
     // ---------------------------------------------------------------- what it looks at

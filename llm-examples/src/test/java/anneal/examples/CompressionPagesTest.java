@@ -68,7 +68,8 @@ class CompressionPagesTest {
                 Arena memory = Arena.ofShared();
                 Memory.Scope scope = Memory.scope()) {
             Calibration seen = Calibration.capture(lm.model(), () -> lm.model().logits(text));
-            List<LowRank.Layer> layers = new LowRank(new LowRank.Size.Sparsity(0.4)).apply(lm.model(), seen, memory);
+            List<LowRank.Layer> layers = new LowRank(new LowRank.Size.Sparsity(0.4))
+                    .apply(lm.model(), path -> seen.of(path).moments(), memory);
             // Six tokens span six directions, so outputs on them are kept by any rank from six on.
             assertThat(layers).hasSize(14).allSatisfy(l -> {
                 assertThat(l.numbersAfter()).isLessThanOrEqualTo(l.numbersBefore() * 6 / 10);

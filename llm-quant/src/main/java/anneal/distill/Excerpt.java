@@ -1,6 +1,5 @@
 package anneal.distill;
 
-import anneal.kernels.Parallel;
 import anneal.model.Decoder;
 import anneal.model.WeightSource;
 import anneal.nn.DenseWeight;
@@ -77,12 +76,11 @@ final class Excerpt implements WeightSource {
             return DenseWeight.copy(weight.matrix(), arena);
         }
         Tensor picked = Tensor.allocate(arena, Shape.of(out, in));
-        Parallel.run(out, i -> {
-            float[] row = new float[weight.in()];
+        float[] row = new float[weight.in()];
+        for (int i = 0; i < out; i++) {
             weight.row(rowsKept == null ? i : rowsKept[i], row);
-            float[] some = picked(row, columnsKept);
-            MemorySegment.copy(some, 0, picked.buf(), ValueLayout.JAVA_FLOAT, 4L * i * in, in);
-        });
+            MemorySegment.copy(picked(row, columnsKept), 0, picked.buf(), ValueLayout.JAVA_FLOAT, 4L * i * in, in);
+        }
         return new DenseWeight(picked);
     }
 

@@ -5,8 +5,6 @@ import anneal.nn.DenseWeight;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Weight;
-import anneal.quant.calibrate.Calibration;
-import anneal.quant.calibrate.LayerInputs;
 import anneal.tensor.Linalg;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
@@ -15,9 +13,11 @@ import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.regex.Pattern;
 
 /**
@@ -108,9 +108,10 @@ public record LowRank(Size size, String layers) {
     /**
      * Factors by weights and inputs.
      *
-     * @param seen the inputs of the layers, with second moments; null: by weights alone
+     * @param moments the second moment of a layer's input by the layer's path: sums of x xT [in in], as a calibration has them; null:
+     *     by weights alone
      */
-    public List<Layer> apply(Module root, Calibration seen, Arena arena) {
+    public List<Layer> apply(Module root, Function<String, double[]> moments, Arena arena) {
         Map<String, Linear> wanted = matching(root);
         Map<Linear, Weight> made = new LinkedHashMap<>();
         List<Layer> report = new ArrayList<>();
@@ -118,7 +119,7 @@ public record LowRank(Size size, String layers) {
         wanted.forEach((path, linear) -> {
             try (var _ = Memory.scope();
                     var _ = Tape.pause()) {
-                LayerInputs inputs = seen == null ? null : seen.of(path);
+                double[] inputs = moments == null ? null : moments.apply(path);
                 report.add(factor(path, linear, inputs, shared, made, arena));
             }
         });
@@ -140,7 +141,7 @@ public record LowRank(Size size, String layers) {
     }
 
     private Layer factor(
-            String path, Linear linear, LayerInputs inputs, Root shared, Map<Linear, Weight> made, Arena arena) {
+            String path, Linear linear, double[] inputs, Root shared, Map<Linear, Weight> made, Arena arena) {
         int out = linear.out(), in = linear.in();
         Tensor w = floats(path, linear.weight().matrix());
         Linalg.Eigen eigen = out <= in ? left(w, inputs) : right(w, inputs, shared);
@@ -181,13 +182,13 @@ public record LowRank(Size size, String layers) {
     }
 
     /** Eigenvectors of W M WT. */
-    private static Linalg.Eigen left(Tensor w, LayerInputs inputs) {
-        return Linalg.eigSymmetric(Ops.matmulT(inputs == null ? w : Ops.matmul(w, moments(inputs)), w));
+    private static Linalg.Eigen left(Tensor w, double[] inputs) {
+        return Linalg.eigSymmetric(Ops.matmulT(inputs == null ? w : Ops.matmul(w, moments(inputs, w.dim(1))), w));
     }
 
     /** Those of the same eigenvalues by way of (W S)T (W S): z becomes W S z / |W S z|. */
-    private static Linalg.Eigen right(Tensor w, LayerInputs inputs, Root shared) {
-        Tensor ws = inputs == null ? w : Ops.matmul(w, shared.of(inputs));
+    private static Linalg.Eigen right(Tensor w, double[] inputs, Root shared) {
+        Tensor ws = inputs == null ? w : Ops.matmul(w, shared.of(inputs, w.dim(1)));
         Linalg.Eigen small = Linalg.eigSymmetric(Ops.matmul(Linalg.transposed(ws), ws));
         Tensor turned = Linalg.transposed(Ops.matmul(ws, small.vectors()));
         float[] u = turned.toArray();
@@ -207,14 +208,13 @@ public record LowRank(Size size, String layers) {
 
     /** A square root of the second moment, remembered while layer after layer reads the same input. */
     private static final class Root {
-        private LayerInputs of;
+        private double[] of;
         private float[] root;
 
-        Tensor of(LayerInputs inputs) {
-            int n = inputs.channels();
-            if (inputs != of) {
+        Tensor of(double[] inputs, int n) {
+            if (!Arrays.equals(inputs, of)) {
                 of = inputs;
-                Linalg.Eigen m = Linalg.eigSymmetric(moments(inputs));
+                Linalg.Eigen m = Linalg.eigSymmetric(moments(inputs, n));
                 root = m.vectors().toArray();
                 for (int i = 0; i < root.length; i++) {
                     root[i] *= (float) Math.sqrt(Math.max(0, m.values().get(i % n)));
@@ -224,14 +224,17 @@ public record LowRank(Size size, String layers) {
         }
     }
 
-    /** The mean of x xT [in, in]. */
-    private static Tensor moments(LayerInputs inputs) {
-        double[] sums = inputs.moments();
-        float[] means = new float[sums.length];
-        for (int i = 0; i < means.length; i++) {
-            means[i] = (float) (sums[i] / inputs.rows());
+    /** Sums of x xT, divided by the mean of the diagonal so that floats hold them. */
+    private static Tensor moments(double[] sums, int n) {
+        double trace = 0;
+        for (int i = 0; i < n; i++) {
+            trace += sums[i * n + i];
         }
-        return Tensor.of(means, inputs.channels(), inputs.channels());
+        float[] scaled = new float[sums.length];
+        for (int i = 0; i < scaled.length; i++) {
+            scaled[i] = trace > 0 ? (float) (sums[i] * n / trace) : 0;
+        }
+        return Tensor.of(scaled, n, n);
     }
 
     private static Tensor floats(String path, Matrix matrix) {

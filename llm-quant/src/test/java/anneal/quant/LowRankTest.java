@@ -124,7 +124,8 @@ class LowRankTest {
             LowRank.Layer plain = eight.apply(one, arena).getFirst();
             Weight p = one.linear.weight();
             one.linear.weight(before);
-            LowRank.Layer weighted = eight.apply(one, seen, arena).getFirst();
+            LowRank.Layer weighted =
+                    eight.apply(one, path -> seen.of(path).moments(), arena).getFirst();
             Weight w = one.linear.weight();
             assertThat(plain)
                     .isEqualTo(new LowRank.Layer(
@@ -153,7 +154,10 @@ class LowRankTest {
             assertThat(one.lost(before, one.linear.weight(), false)).isLessThan(1e-5);
             one.linear.weight(before);
             Calibration seen = Calibration.capture(one, one::run);
-            assertThat(most.apply(one, seen, arena).getFirst().rank()).isEqualTo(2);
+            assertThat(most.apply(one, path -> seen.of(path).moments(), arena)
+                            .getFirst()
+                            .rank())
+                    .isEqualTo(2);
             assertThat(one.lost(before, one.linear.weight(), true)).isLessThan(1e-4);
         }
     }
@@ -200,7 +204,8 @@ class LowRankTest {
         Path large = Files.createDirectory(dir.resolve("large"));
         ModelFiles.save(model, large, DType.F32);
         Calibration seen = Calibration.capture(model, () -> logits(model));
-        List<LowRank.Layer> layers = new LowRank(new LowRank.Size.Sparsity(0.4)).apply(model, seen, arena);
+        List<LowRank.Layer> layers = new LowRank(new LowRank.Size.Sparsity(0.4))
+                .apply(model, path -> seen.of(path).moments(), arena);
         assertThat(layers).hasSize(family == Family.GPT2 ? 8 : 14).allMatch(l -> l.rank() > 0);
         long saved = layers.stream()
                 .mapToLong(l -> l.numbersBefore() - l.numbersAfter())
@@ -307,7 +312,8 @@ class LowRankTest {
                 Parallel.threads(threads);
                 One one = new One(40, 24, 1);
                 Calibration seen = Calibration.capture(one, one::run);
-                new LowRank(new LowRank.Size.Rank(5)).apply(one, seen, arena);
+                new LowRank(new LowRank.Size.Rank(5))
+                        .apply(one, path -> seen.of(path).moments(), arena);
                 found[threads - 1] = ((LowRankWeight) one.linear.weight())
                         .u()
                         .parameter()
