@@ -124,8 +124,9 @@ class QuantizedFilesTest {
         String config = Files.readString(folder.resolve("config.json"));
         Files.writeString(damaged.resolve("config.json"), config.replace("\"bitsandbytes\"", "\"gptq\""));
         assertThatThrownBy(() -> ModelFiles.load(damaged, arena))
-                .hasMessageContaining("cannot be read here (quant_method \"gptq\", readable: bitsandbytes, compressed-tensors,"
-                        + " low_rank)");
+                .hasMessageContaining(
+                        "cannot be read here (quant_method \"gptq\", readable: bitsandbytes, compressed-tensors,"
+                                + " low_rank)");
     }
 
     @ParameterizedTest
