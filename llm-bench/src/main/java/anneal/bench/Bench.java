@@ -1,6 +1,9 @@
 package anneal.bench;
 
 import anneal.kernels.Compute;
+import anneal.quant.GgufBlocks;
+import anneal.quant.Nf4;
+import anneal.quant.QuantFormat;
 import anneal.tensor.Tape;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -36,6 +39,10 @@ public final class Bench {
             all.put("llama-1b-" + part.text(), (report, o) -> QloraCases.llama1b(report, part));
         }
         all.put("llama-3b-qlora", (report, o) -> QloraCases.llama3b(report));
+        for (QuantFormat format : List.of(GgufBlocks.Q4_K, GgufBlocks.Q8_0, new Nf4(Nf4.USUAL_BLOCK, true))) {
+            String name = format.name().toLowerCase(Locale.ROOT);
+            all.put("llama-1b-decode-" + name, (report, o) -> ModelCases.decode(report, format));
+        }
         all.put("nf4", (report, o) -> StorageCases.nf4(report));
         all.put("bandwidth", (report, o) -> StorageCases.bandwidth(report));
         all.put("tokenize", TextCases::tokenize);
@@ -64,7 +71,8 @@ public final class Bench {
     }
 
     /** Where INT8 can be anything else than F32. */
-    private static final List<String> INT8_CASES = List.of("gemm-int8", "smollm-prefill", "smollm-decode");
+    private static final List<String> INT8_CASES =
+            List.of("gemm-int8", "smollm-prefill", "smollm-decode", "llama-1b-decode-q4_k", "llama-1b-decode-q8_0");
 
     /** Runs some cases by name and prints their lines. */
     public static void run(PrintWriter out, List<String> cases, Options options) {

@@ -10,7 +10,9 @@ import anneal.model.Family;
 import anneal.model.Init;
 import anneal.model.KvCache;
 import anneal.model.Tokens;
+import anneal.nn.Linear;
 import anneal.peft.Lora;
+import anneal.quant.QuantFormat;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
@@ -25,7 +27,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 
 /** Whole steps of GPT-2 124M and SmolLM2-135M. */
 final class ModelCases {
@@ -151,9 +155,22 @@ final class ModelCases {
     }
 
     static void decode(Report report, Path path) {
-        Decoder model = load(path);
-        int[] prompt = ids(PROMPT, VOCABULARY);
-        report.rate(Bench.named("smollm-decode"), "tokens/s", NEW_TOKENS, new Report.Runs(2, 3), () -> {
+        decode(report, "smollm-decode", load(path));
+    }
+
+    /** Greedy decoding of a random model in this format; a token reads all matrices but the embedding once. */
+    static void decode(Report report, QuantFormat format) {
+        Decoder model = RandomLlama.create(RandomLlama.B1, format, Set.of());
+        model.freeze();
+        double bytes = model.find(Linear.class).values().stream()
+                .mapToLong(l -> l.weight().matrix().bytes())
+                .sum();
+        decode(report, String.format(Locale.ROOT, "llama-1b-decode-%s %.3fGB", format.name(), bytes / 1e9), model);
+    }
+
+    private static void decode(Report report, String name, Decoder model) {
+        int[] prompt = ids(PROMPT, model.vocabSize());
+        report.rate(Bench.named(name), "tokens/s", NEW_TOKENS, new Report.Runs(2, 3), () -> {
             try (KvCache cache = model.cache(1, PROMPT + NEW_TOKENS);
                     Tape.Pause pause = Tape.pause()) {
                 int next = greedy(model, prompt, cache);

@@ -1,13 +1,11 @@
 package anneal.bench;
 
+import static anneal.model.WeightSource.Role.HEAD;
+
 import anneal.data.Batch;
 import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
-import anneal.model.Family;
-import anneal.model.Init;
-import anneal.model.WeightSource;
 import anneal.nn.Linear;
-import anneal.nn.Weight;
 import anneal.peft.Lora;
 import anneal.quant.Nf4;
 import anneal.tensor.Tensor;
@@ -21,6 +19,7 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.Locale;
 import java.util.Map;
 
@@ -74,62 +73,21 @@ final class QloraCases {
                 ModelCases.TIMED_STEPS);
     }
 
-    /** Some steps of the 1.1 billion parameters of TinyLlama's shape. */
+    /** Some steps of {@link RandomLlama#B1}. */
     static void llama1b(Report report, Part part) {
-        DecoderConfig shape = DecoderConfig.builder(Family.LLAMA)
-                .vocabSize(32_000)
-                .hiddenSize(2048)
-                .feedForwardSize(5632)
-                .layers(22)
-                .heads(32, 4, 64)
-                .contextLength(2048)
-                .build();
-        random(report, "llama-1b-" + part.text(), shape, part);
+        random(report, "llama-1b-" + part.text(), RandomLlama.B1, part);
     }
 
-    /** Some steps of the 3.4 billion parameters of OpenLLaMA's shape, with all parts. */
+    /** Some steps of {@link RandomLlama#B3} with all parts. */
     static void llama3b(Report report) {
-        DecoderConfig shape = DecoderConfig.builder(Family.LLAMA)
-                .vocabSize(32_000)
-                .hiddenSize(3200)
-                .feedForwardSize(8640)
-                .layers(26)
-                .heads(32)
-                .contextLength(2048)
-                .build();
-        random(report, "llama-3b-qlora", shape, Part.CHECKPOINTS);
+        random(report, "llama-3b-qlora", RandomLlama.B3, Part.CHECKPOINTS);
     }
 
     private static void random(Report report, String name, DecoderConfig shape, Part part) {
-        Decoder model = new Decoder(shape, quantized(shape, part));
+        Nf4 format = new Nf4(Nf4.USUAL_BLOCK, part.with(Part.DOUBLE_QUANT));
+        Decoder model = RandomLlama.create(shape, part == Part.BASE ? null : format, EnumSet.of(HEAD));
         model.freeze();
         train(report, name + " B1T" + LONG, model, part, ModelCases.randomBatch(model.vocabSize(), 1, LONG), 1, 2);
-    }
-
-    /** Random weights, each rounded as soon as it is made: no more than one matrix is ever held in floats. */
-    private static WeightSource quantized(DecoderConfig shape, Part part) {
-        WeightSource floats = new Init.Xavier().weights(shape, 0, Arena.ofAuto());
-        if (part == Part.BASE) {
-            return floats;
-        }
-        Nf4 format = new Nf4(Nf4.USUAL_BLOCK, part.with(Part.DOUBLE_QUANT));
-        return new WeightSource() {
-            @Override
-            public Weight matrix(String name, int out, int in, Role role) {
-                if (role == Role.EMBEDDING || role == Role.HEAD) {
-                    return floats.matrix(name, out, in, role);
-                }
-                try (Arena one = Arena.ofShared()) {
-                    Weight weight = new Init.Xavier().weights(shape, 0, one).matrix(name, out, in, role);
-                    return format.quantize(weight.matrix(), Arena.ofAuto());
-                }
-            }
-
-            @Override
-            public Tensor vector(String name, int size, float fresh) {
-                return floats.vector(name, size, fresh);
-            }
-        };
     }
 
     private static void train(Report report, String name, Decoder model, Part part, Batch batch, int warm, int timed) {

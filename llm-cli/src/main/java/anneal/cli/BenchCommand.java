@@ -30,7 +30,7 @@ final class BenchCommand implements Callable<Integer> {
                     "gemm, gemm-int8, attention, gpt2-train, smollm-lora, smollm-qlora, smollm-sft, smollm-prefill,"
                             + " smollm-decode, llama-1b-base, -nf4, -double-quant, -adamw-8bit, -paged, -checkpoints"
                             + " (QLoRA's parts, one added after the other, on 1.1 billion random weights),"
-                            + " llama-3b-qlora, nf4, bandwidth, tokenize.")
+                            + " llama-3b-qlora, llama-1b-decode-q4_k, -q8_0, -nf4-dq, nf4, bandwidth, tokenize.")
     List<String> cases;
 
     @Option(
