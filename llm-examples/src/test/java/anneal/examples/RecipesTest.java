@@ -249,6 +249,40 @@ class RecipesTest {
     }
 
     @Test
+    void methodsOfThreePagesAreDrawnAtTheBestOfTheirRates() throws IOException {
+        Path text = Files.writeString(dir.resolve("text.txt"), "the sky is blue and the grass is green\n".repeat(60));
+        Path held = Files.writeString(dir.resolve("held.txt"), "the grass is blue and the sky is green\n".repeat(4));
+        String[] args = {model.toString(), text.toString(), held.toString(), "10", dir.toString()};
+        String table = printed(() -> TuningCurves.main(args));
+        List<String[]> rows = table.lines()
+                .filter(l -> l.matches(".*[0-9] [|]"))
+                .map(l -> l.split(" *[|] *"))
+                .toList();
+        assertThat(rows)
+                .as(table)
+                .hasSize(13)
+                .allSatisfy(row -> assertThat(Double.parseDouble(row[5])).isLessThan(Double.parseDouble(row[4])));
+        assertThat(rows.stream().skip(10).mapToLong(row -> Long.parseLong(row[3].replace(",", ""))))
+                .as("bottlenecks of about one size: " + table)
+                .containsExactly(648L, 584L, 584L);
+        TuningCurves.Way lora = TuningCurves.PAGES.getFirst().ways().getFirst();
+        Texts texts = new Texts(text, held);
+        List<TuningCurves.Curve> all = TuningCurves.RATES.stream()
+                .map(rate -> TuningCurves.train(model, lora, rate, texts, 10))
+                .toList();
+        TuningCurves.Curve best = TuningCurves.best(model, lora, texts, 10);
+        assertThat(all)
+                .contains(best)
+                .allSatisfy(curve -> assertThat(curve.losses().getLast())
+                        .isGreaterThanOrEqualTo(best.losses().getLast()));
+        assertThat(table).contains(best.toString());
+        assertThat(best.steps()).containsExactly(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10);
+        for (TuningCurves.Page page : TuningCurves.PAGES) {
+            assertThat(Files.readAllBytes(dir.resolve(page.name() + ".png"))).startsWith(0x89, 'P', 'N', 'G');
+        }
+    }
+
+    @Test
     void aLossOfOnesOwnFalls() throws IOException {
         double first = CustomLoss.train(model, data, 1), later = CustomLoss.train(model, data, 12);
         assertThat(later).isPositive().isLessThan(first);
