@@ -20,6 +20,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -27,15 +28,13 @@ import org.knowm.xchart.XYChart;
 
 /**
  * How the loss of a held-out text falls while a frozen model learns another one, with the methods of a page side by side:
- * {@code TuningCurves MODEL TEXT HELD-OUT STEPS OUTPUT}.
+ * {@code TuningCurves MODEL TEXT HELD-OUT STEPS OUTPUT RATE RATE..}.
  *
- * <p>Each method is trained at all {@link #RATES} and shown at the one with the lowest loss in the end; all see the same text, in windows
- * as long as the model's context has room beside their virtual tokens. PiSSA needs ND4J on the class path.
+ * <p>Each method is trained at all rates and shown at the one with the lowest loss in the end: those that the methods' classes name are
+ * for large models and long runs, a small model bears more. All see the same text, in windows as long as the model's context has room
+ * beside their virtual tokens. PiSSA needs ND4J on the class path.
  */
 public final class TuningCurves {
-    /** The rates that the methods' classes name are for large models and long runs; a small model bears more. */
-    static final List<Double> RATES = List.of(3e-3, 1e-2, 3e-2, 1e-1, 3e-1);
-
     private static final int MEASUREMENTS = 10, TOKENS = 8;
 
     /** The pages. Bottlenecks behind one of two sub-layers are twice as wide, so that all have as many parameters. */
@@ -120,20 +119,21 @@ public final class TuningCurves {
         Path model = Path.of(args[0]), output = Files.createDirectories(Path.of(args[4]));
         Texts texts = new Texts(Path.of(args[1]), Path.of(args[2]));
         int steps = Integer.parseInt(args[3]);
+        List<Double> rates = Arrays.stream(args).skip(5).map(Double::valueOf).toList();
         for (Page page : PAGES) {
             System.out.println("| method | rate | parameters | first loss | last loss |");
             System.out.println("| --- | --- | --- | --- | --- |");
             List<Curve> curves = new ArrayList<>();
             for (Way way : page.ways) {
-                curves.add(best(model, way, texts, steps));
+                curves.add(best(model, way, rates, texts, steps));
                 System.out.println(curves.getLast());
             }
             draw(page.title, curves, output.resolve(page.name + ".png"));
         }
     }
 
-    static Curve best(Path model, Way way, Texts texts, int steps) {
-        return RATES.stream()
+    static Curve best(Path model, Way way, List<Double> rates, Texts texts, int steps) {
+        return rates.stream()
                 .map(rate -> train(model, way, rate, texts, steps))
                 .min(Comparator.comparingDouble(curve -> curve.losses.getLast()))
                 .orElseThrow();
