@@ -136,7 +136,7 @@ public final class TuningCurves {
         return rates.stream()
                 .map(rate -> train(model, way, rate, texts, steps))
                 .min(Comparator.comparingDouble(curve -> curve.losses.getLast()))
-                .orElseThrow();
+                .orElseThrow(() -> new IllegalArgumentException("TuningCurves: name at least one learning rate"));
     }
 
     static Curve train(Path model, Way way, double rate, Texts texts, int steps) {

@@ -278,6 +278,9 @@ class RecipesTest {
                         .isGreaterThanOrEqualTo(best.losses().getLast()));
         assertThat(table).contains(best.toString());
         assertThat(best.steps()).containsExactly(0, 1, 2, 3, 4);
+        assertThatThrownBy(() -> TuningCurves.best(model, lora, List.of(), texts, 4))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("TuningCurves: name at least one learning rate");
         for (TuningCurves.Page page : TuningCurves.PAGES) {
             assertThat(Files.readAllBytes(dir.resolve(page.name() + ".png"))).startsWith(0x89, 'P', 'N', 'G');
         }
