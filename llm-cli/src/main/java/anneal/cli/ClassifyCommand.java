@@ -39,7 +39,7 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal classify --model folder --data train.jsonl --epochs 3 --output runs/mood",
-            "  anneal classify --model folder --data train.jsonl --valid valid.jsonl --adapter-method ia3 --output runs/ia3",
+            "  anneal classify --model folder --data train.jsonl --valid valid.jsonl --adapter ia3 --output runs/ia3",
             "  anneal classify --model folder --data test.jsonl --evaluate runs/mood"
         })
 final class ClassifyCommand implements Callable<Integer> {
@@ -74,7 +74,7 @@ final class ClassifyCommand implements Callable<Integer> {
     RunFlags run = new RunFlags();
 
     @ArgGroup(validate = false, heading = "%nAdapter%n", order = 3)
-    MethodFlags adapter = new MethodFlags();
+    AdapterFlags adapter = new AdapterFlags();
 
     @Spec
     CommandSpec spec;
@@ -84,11 +84,9 @@ final class ClassifyCommand implements Callable<Integer> {
         if (evaluate != null) {
             return evaluateSaved();
         }
-        if (run.steps.learningRate == null) {
-            run.steps.learningRate = adapter.method.rate;
-        }
-        run.check();
         adapter.check();
+        run.steps.learningRate = run.steps.learningRate == null ? adapter.method.rate : run.steps.learningRate;
+        run.check();
         if (run.data.packing || run.steps.labelSmoothing != 0) {
             throw new IllegalArgumentException(
                     (run.data.packing ? "--packing" : "--label-smoothing") + " does not go with classify");
@@ -97,6 +95,7 @@ final class ClassifyCommand implements Callable<Integer> {
         try (Pretrained lm = Pretrained.load(model);
                 Arena arena = Arena.ofShared()) {
             TrainingData.requireWithin(run.data, lm.model().contextLength());
+            adapter.requireFits(run.data, lm.model().contextLength());
             ClassificationData data = ClassificationData.read(run, lm.tokenizer(), padding(lm));
             SequenceClassifier classifier =
                     new SequenceClassifier(lm.model(), data.labels().size(), data.padding(), arena, run.steps.seed);

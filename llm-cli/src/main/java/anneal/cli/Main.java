@@ -137,6 +137,8 @@ public final class Main {
             case UncheckedIOException io -> err.println("anneal: " + sentence(io));
             case IllegalArgumentException bad -> err.println("anneal: " + bad.getMessage());
             case anneal.io.CheckpointException bad -> err.println("anneal: " + bad.getMessage());
+            // What this installation or the state of things does not allow: no ND4J for a factorisation.
+            case IllegalStateException bad -> err.println("anneal: " + bad.getMessage());
             default -> {
                 err.println("anneal: unexpected " + e + (verbose ? "" : " (--verbose shows where)"));
                 return 1;

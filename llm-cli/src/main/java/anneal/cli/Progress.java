@@ -22,7 +22,10 @@ final class Progress implements AutoCloseable {
     private final String name;
     private final ProgressBar bar;
     private final long started = System.nanoTime();
-    private long first = -1;
+    /** Steps made before this run, and whether one of this run was told. */
+    private final long before;
+
+    private boolean begun;
     private long done;
     private long total;
     /** As if there had been a line, so that the first one comes after {@link #SHORT}. */
@@ -33,6 +36,7 @@ final class Progress implements AutoCloseable {
         this.out = out;
         this.name = name;
         this.done = done;
+        this.before = done;
         this.total = total;
         boolean terminal = System.console() != null && System.console().isTerminal();
         bar = terminal
@@ -49,22 +53,24 @@ final class Progress implements AutoCloseable {
 
     /** One step is done. */
     public void step(StepReport r) {
-        if (first < 0) {
-            first = r.step() - 1;
-        }
         long now = System.nanoTime();
-        double perStep = (now - started) * 1e-9 / Math.max(1, r.step() - first);
-        String numbers = numbers(r, perStep * (r.total() - r.step()));
+        String numbers = numbers(r, left((now - started) * 1e-9, r));
         if (bar != null) {
             bar.setExtraMessage(numbers);
             bar.stepTo(r.step());
             return;
         }
-        if (r.step() == r.total() || r.step() == first + 1 || now - lastLine > SELDOM) {
+        if (r.step() == r.total() || !begun || now - lastLine > SELDOM) {
+            begun = true;
             lastLine = now;
             out.printf("step %d/%d  %s%n", r.step(), r.total(), numbers);
             out.flush();
         }
+    }
+
+    /** Seconds that the rest takes, after so many for all steps of this run up to this report, of which some were not told. */
+    double left(double seconds, StepReport r) {
+        return seconds / Math.max(1, r.step() - before) * (r.total() - r.step());
     }
 
     /** A layer is done; see {@link anneal.nn.LayerWatch}. */

@@ -3,8 +3,6 @@ package anneal.cli;
 import anneal.Pretrained;
 import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
-import anneal.peft.Lora;
-import anneal.peft.Method;
 import anneal.peft.RankReport;
 import anneal.quant.QuantFormat;
 import java.io.IOException;
@@ -29,8 +27,9 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal sft --model model.gguf --data train.jsonl --iters 200 --output runs/mine",
-            "  anneal sft --model folder --data chats/ --epochs 2 --packing --lora-rank 32 --lora-target q_proj,v_proj --output runs/qv",
-            "  anneal sft --model folder --data chats/ --adapter adalora --lora-rank 4 --output runs/ranks",
+            "  anneal sft --model folder --data chats/ --epochs 2 --packing --rank 32 --target q_proj,v_proj --output runs/qv",
+            "  anneal sft --model folder --data chats/ --adapter adalora --rank 4 --output runs/ranks",
+            "  anneal sft --model folder --data chats/ --quantize nf4 --adapter ia3 --output runs/factors",
             "  anneal sft --model folder --data chats/ --quantize nf4 --grad-checkpoint --optimizer adamw8bit"
                     + " --optimizer-state /tmp --output runs/qlora"
         })
@@ -50,10 +49,10 @@ final class SftCommand implements Callable<Integer> {
     RunFlags run = new RunFlags();
 
     @ArgGroup(validate = false, heading = "%nAdapter%n", order = 3)
-    LoraFlags lora = new LoraFlags();
+    AdapterFlags adapter = new AdapterFlags();
 
-    @ArgGroup(validate = false, heading = "%nAdaLoRA%n", order = 4)
-    AdaLoraFlags adaLora = new AdaLoraFlags();
+    @Option(names = "--full", description = "Train all weights instead of an adapter.")
+    boolean full;
 
     @ArgGroup(validate = false, heading = "%nQLoRA%n", order = 5)
     QuantizeFlags quantize = new QuantizeFlags();
@@ -61,59 +60,26 @@ final class SftCommand implements Callable<Integer> {
     @Spec
     CommandSpec spec;
 
-    static final class LoraFlags {
-        @Option(
-                names = "--adapter",
-                paramLabel = "NAME",
-                description =
-                        "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}). adalora moves rank to the modules that need it.")
-        AdapterName adapter = AdapterName.lora;
-
-        @Option(
-                names = "--lora-rank",
-                paramLabel = "R",
-                description = "Default: ${DEFAULT-VALUE}; of adalora what stays on average.")
-        int rank = 16;
-
-        @Option(
-                names = "--lora-alpha",
-                paramLabel = "X",
-                description = "Scale is alpha / rank (default: ${DEFAULT-VALUE}).")
-        double alpha = 32;
-
-        @Option(names = "--lora-dropout", paramLabel = "P", description = "Default: ${DEFAULT-VALUE}.")
-        double dropout = 0.05;
-
-        @Option(
-                names = "--lora-target",
-                paramLabel = "T",
-                description = "all-linear, names with commas, or a regular expression (default: ${DEFAULT-VALUE}).")
-        String target = "all-linear";
-
-        @Option(names = "--rslora", description = "Scale is alpha / sqrt(rank).")
-        boolean rsLora;
-
-        @Option(names = "--full", description = "Train all weights instead of an adapter.")
-        boolean full;
-    }
-
     @Override
     public Integer call() {
-        if (run.steps.learningRate == null) {
-            run.steps.learningRate = lora.adapter.rate;
+        if (full) {
+            adapter.requireNone("--full, which trains all weights");
+        } else {
+            adapter.check();
+            run.steps.learningRate = run.steps.learningRate == null ? adapter.method.rate : run.steps.learningRate;
         }
         run.check();
-        checkAdapter();
         QuantFormat format = format();
         ModelFlags.useThreads(run.steps.threads);
         try (Pretrained lm = Pretrained.load(model)) {
+            adapter.requireFits(run.data, lm.model().contextLength());
             TrainingData data = TrainingData.read(
                     run,
                     d -> lm.hasChatTemplate() ? d.encode(lm.chat()) : d.encode(lm.tokenizer()),
                     run.data.truncate ? TrainingData.Long.TRUNCATED : TrainingData.Long.REFUSED,
                     lm.model().contextLength());
             TrainingRun training = new TrainingRun(spec, run, lm);
-            if (lora.full) {
+            if (full) {
                 RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
                 return training.run(lm.model().root()::parameters, data, lm::save);
@@ -121,25 +87,15 @@ final class SftCommand implements Callable<Integer> {
             if (format != null) {
                 QuantizeFlags.apply(format, lm, spec.commandLine().getOut());
             }
-            Method method = lora.adapter == AdapterName.adalora ? adaLora() : lora();
-            Adapters adapters = method.attach(lm.model().root(), run.steps.seed);
+            Adapters adapters =
+                    adapter.method(model.toString()).attach(lm.model().root(), run.steps.seed);
             return training.run(adapters, data, folder -> save(adapters, folder));
-        }
-    }
-
-    private void checkAdapter() {
-        if (lora.adapter != AdapterName.adalora || lora.full) {
-            adaLora.requireUnused();
-        }
-        if (lora.adapter == AdapterName.adalora && (lora.rsLora || lora.full)) {
-            throw new IllegalArgumentException(
-                    "--adapter adalora does not go with " + (lora.full ? "--full" : "--rslora"));
         }
     }
 
     private QuantFormat format() {
         QuantFormat format = quantize.format();
-        if (format != null && lora.full) {
+        if (format != null && full) {
             throw new IllegalArgumentException("--quantize " + quantize.format
                     + " does not go with --full: quantised weights cannot be trained, an adapter on them can");
         }
@@ -157,24 +113,5 @@ final class SftCommand implements Callable<Integer> {
                 throw new UncheckedIOException(table.toString(), e);
             }
         }
-    }
-
-    private boolean targetsAreNames() {
-        return lora.target.matches("[A-Za-z0-9_,.-]+");
-    }
-
-    private Lora lora() {
-        Lora.Builder b =
-                Lora.rank(lora.rank).alpha(lora.alpha).dropout(lora.dropout).baseModel(model.toString());
-        b = lora.rsLora ? b.rsLora() : b;
-        return (targetsAreNames() ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
-    }
-
-    private AdaLora adaLora() {
-        AdaLora.Builder b = adaLora.into(AdaLora.rank(lora.rank))
-                .alpha(lora.alpha)
-                .dropout(lora.dropout)
-                .baseModel(model.toString());
-        return (targetsAreNames() ? b.on(lora.target.split(",")) : b.onMatching(lora.target)).build();
     }
 }

@@ -261,9 +261,9 @@ class BadInputTest {
                 List.of("eval", "--model", model, "--data", data, "--max-tokens", -5),
                 "--max-tokens -5 must be at least 0");
         bad(List.of("chat", "--model", model, "--beams", 4), "--beams");
-        bad(sft(model, data, "--lora-rank", 0), "rank 0");
-        bad(sft(model, data, "--lora-target", "q_prj"), "q_prj");
-        bad(sft(model, data, "--lora-target", "(q_proj"), "(q_proj");
+        bad(sft(model, data, "--rank", 0), "rank 0");
+        bad(sft(model, data, "--target", "q_prj"), "q_prj");
+        bad(sft(model, data, "--target", "(q_proj"), "(q_proj");
         bad(sft(model, data, "--learning-rate", "NaN"), "NaN");
         bad(sft(model, data, "--lr-scheduler", "cosin"), "--lr-scheduler", "cosine");
         bad(sft(model, data, "--compute", "fp8"), "--compute", "[f32, bf16, int8]", "fp8");
@@ -296,8 +296,8 @@ class BadInputTest {
         Path folder = notNumbers();
         bad(sft(folder, data, "--valid-split", 0), "NaN", "step 1", "train.jsonl:");
         Path kept = dir.resolve("kept");
-        List<Object> args = new ArrayList<>(sft(model, data, "--save-every", 1, "--valid-split", 0, "--full"));
-        args.set(args.indexOf("--output") + 1, kept);
+        List<Object> args = new ArrayList<>(Cli.tune(model, data, kept, 4));
+        args.addAll(List.of("--save-every", 1, "--valid-split", 0, "--full"));
         args.addAll(List.of("--learning-rate", 1e30));
         String error = bad(args, "step 2", "train.jsonl:", "last checkpoint");
         assertThat(error).containsAnyOf("NaN", "Infinity");
@@ -308,7 +308,7 @@ class BadInputTest {
     @Test
     void anAdapterThatDoesNotFitIsToldWithAllThatIsWrong() throws IOException {
         Path adapter = dir.resolve("adapter");
-        List<Object> args = new ArrayList<>(sft(model, data, "--lora-target", "q_proj,v_proj"));
+        List<Object> args = new ArrayList<>(sft(model, data, "--target", "q_proj,v_proj"));
         args.set(args.indexOf("--output") + 1, adapter);
         ok(args.toArray());
         edit(adapter.resolve("adapter_config.json"), "\"r\"\\s*:\\s*2", "\"r\": 3");
@@ -326,16 +326,13 @@ class BadInputTest {
 
     @Test
     void adaptersThatALayerCannotHave() {
-        bad(sft(model, data, "--lora-rank", 64), "rank 64 is above what model.layers.0.", "can have: at most 32");
+        bad(sft(model, data, "--rank", 64), "rank 64 is above what model.layers.0.", "can have: at most 32");
         bad(
-                sft(model, data, "--adapter", "adalora", "--lora-rank", 64, "--valid-split", 0),
+                sft(model, data, "--adapter", "adalora", "--rank", 64, "--valid-split", 0),
                 "rank 96 is above the smaller side 32 of model.layers.0.");
+        bad(sft(model, data, "--target", "q_prj"), "no linear layer fits q_prj; there are ", "did you mean q_proj?");
         bad(
-                sft(model, data, "--lora-target", "q_prj"),
-                "no linear layer fits q_prj; there are ",
-                "did you mean q_proj?");
-        bad(
-                sft(model, data, "--lora-target", ".*layers[.]9[.].*"),
+                sft(model, data, "--target", ".*layers[.]9[.].*"),
                 "no linear layer fits .*layers[.]9[.].*",
                 "there are down_proj");
     }

@@ -54,6 +54,11 @@ record Cli(int code, String out, String err) {
 
     /** A small LoRA run on the tiny model. */
     static List<Object> sft(Path model, Path data, Path output, int steps) {
+        return with(tune(model, data, output, steps), "--rank", 2);
+    }
+
+    /** A small run on the tiny model of what the flags behind say. */
+    static List<Object> tune(Path model, Path data, Path output, int steps) {
         return List.of(
                 "sft",
                 "--model",
@@ -67,9 +72,7 @@ record Cli(int code, String out, String err) {
                 "--batch-size",
                 2,
                 "--max-seq-length",
-                64,
-                "--lora-rank",
-                2);
+                64);
     }
 
     /** The same arguments with more behind; a flag with a value that is there already is replaced. */

@@ -147,7 +147,7 @@ class ProcessTest {
     void aDiskThatIsFullWhenTheRunIsOverLeavesWholeFilesAndTheRunGoesOn() throws Exception {
         Path model = TinyModel.write(dir.resolve("model")), run = dir.resolve("run");
         Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
-        ok(sft(model, data, run, 1, "--lora-target", "q_proj"));
+        ok(sft(model, data, run, 1, "--target", "q_proj"));
         long largest = 0;
         try (Stream<Path> files = Files.walk(run.resolve("checkpoints"))) {
             for (Path file : files.filter(Files::isRegularFile).toList()) {
@@ -156,7 +156,7 @@ class ProcessTest {
         }
         assertThat(Files.size(run.resolve("loss.png"))).isGreaterThan(largest + 1024);
         Path second = dir.resolve("second");
-        Object[] command = sft(model, data, second, 1, "--lora-target", "q_proj");
+        Object[] command = sft(model, data, second, 1, "--target", "q_proj");
         full((int) Math.ceilDiv(largest, 512) + 1, command, "loss.png", "File too large");
         try (Stream<Path> files = Files.list(second)) {
             assertThat(files.map(p -> p.getFileName().toString()))
@@ -167,7 +167,7 @@ class ProcessTest {
                             "config.yaml",
                             "metrics.jsonl");
         }
-        ok(sft(model, data, second, 2, "--lora-target", "q_proj", "--resume"));
+        ok(sft(model, data, second, 2, "--target", "q_proj", "--resume"));
         assertThat(second.resolve("loss.png")).exists();
     }
 }

@@ -3,6 +3,8 @@ package anneal.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.train.StepReport;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
@@ -33,5 +35,20 @@ class ProgressTest {
         assertThat(bar(200)).isEqualTo("pretraining 12345/100000 [===" + " ".repeat(27) + "] " + NUMBERS);
         assertThat(Progress.bar("training", 3, 6, "loss 1.0", 32)).isEqualTo("training 3/6 [====    ] loss 1.0");
         assertThat(Progress.bar("training", 0, 0, "", 32)).startsWith("training 0/0 [");
+    }
+
+    /** Reports may be seldom, and a run may go on from another one: only steps of this run took this run's time. */
+    @Test
+    void theTimeLeftCountsTheStepsThatWereNotTold() {
+        try (Progress fresh = new Progress(new PrintWriter(new StringWriter()), "training", 100, 0);
+                Progress resumed = new Progress(new PrintWriter(new StringWriter()), "training", 100, 60)) {
+            assertThat(fresh.left(40, report(20))).isEqualTo(160);
+            assertThat(resumed.left(40, report(80))).isEqualTo(40);
+            assertThat(resumed.left(80, report(100))).isZero();
+        }
+    }
+
+    private static StepReport report(long step) {
+        return new StepReport(step, 100, 0, 1, 1e-4, 1, 10, 8, Map.of());
     }
 }

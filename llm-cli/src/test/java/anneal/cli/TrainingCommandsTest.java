@@ -51,6 +51,10 @@ class TrainingCommandsTest {
         return with(Cli.sft(model, data, output, steps), "--learning-rate", 0.01);
     }
 
+    private List<Object> full(Path output, int steps) {
+        return with(Cli.tune(model, data, output, steps), "--learning-rate", 0.01, "--full");
+    }
+
     private static byte[] bytes(Path file) throws IOException {
         return Files.readAllBytes(file);
     }
@@ -84,7 +88,7 @@ class TrainingCommandsTest {
         List<Object> args = new ArrayList<>(sft(dir.resolve("pattern"), 4));
         args.set(args.indexOf("--iters"), "--epochs");
         args.set(args.indexOf("--epochs") + 1, 2);
-        args.addAll(List.of("--lora-target", ".*layers\\.1\\..*(q|v)_proj", "--valid-split", 0));
+        args.addAll(List.of("--target", ".*layers\\.1\\..*(q|v)_proj", "--valid-split", 0));
         Cli run = ok(args.toArray());
         assertThat(run.out())
                 .contains(
@@ -125,7 +129,7 @@ class TrainingCommandsTest {
 
     private byte[] weights(String name, Object... flags) throws IOException {
         Path out = dir.resolve(name);
-        ok(with(with(sft(out, 3), "--full", "--valid-split", 0), flags).toArray());
+        ok(with(with(full(out, 3), "--valid-split", 0), flags).toArray());
         return bytes(out.resolve("model.safetensors"));
     }
 
@@ -183,7 +187,7 @@ class TrainingCommandsTest {
     @Test
     void fullTrainingWritesAModel() {
         Path out = dir.resolve("full");
-        ok(with(sft(out, 2), "--full", "--grad-checkpoint", "--valid", data).toArray());
+        ok(with(full(out, 2), "--grad-checkpoint", "--valid", data).toArray());
         assertThat(contents(out)).containsKeys("config.json", "model.safetensors", "tokenizer.json", "config.yaml");
         try (Pretrained lm = Pretrained.load(out)) {
             assertThat(lm.hasChatTemplate()).isTrue();
@@ -209,9 +213,6 @@ class TrainingCommandsTest {
         assertThat(Files.readAllLines(out.resolve("ranks.txt")).getLast()).matches("all +28 +56");
         assertThat(Files.readString(out.resolve("config.yaml"))).contains("learning-rate: 0.001", "adapter: adalora");
         assertThat(Files.readString(out.resolve("metrics.jsonl"))).contains("\"penalty\"");
-        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adalora-tinit", 0.1), "--adapter adalora");
-        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adapter", "adalora", "--rslora"), "--rslora");
-        bad(with(Cli.sft(model, data, dir.resolve("a"), 2), "--adapter", "adalora", "--full"), "--full");
         bad(with(args, "--output", dir.resolve("a"), "--adalora-tinit", 0.8), "tinit 0.8 and tfinal 0.5");
         bad(with(args, "--output", dir.resolve("a"), "--adalora-init-rank", 1), "target rank 2", "initial rank 1");
         bad(with(args, "--output", dir.resolve("a"), "--adapter", "adalor"), "--adapter", "adalora");
@@ -271,7 +272,11 @@ class TrainingCommandsTest {
     @Test
     void flagsOfQuantisationThatDoNotFit() {
         List<Object> run = sft(dir.resolve("no"), 2);
-        bad(with(run, "--quantize", "nf4", "--full"), "--quantize nf4", "--full", "an adapter on them can");
+        bad(
+                with(full(dir.resolve("no"), 2), "--quantize", "nf4"),
+                "--quantize nf4",
+                "--full",
+                "an adapter on them can");
         bad(with(run, "--quantize", "nf5"), "\"nf5\" is no format", "the nearest is nf4");
         bad(with(run, "--quantize", "q4_k_m"), "\"q4_k_m\" is no format", "the nearest is q4_k");
         bad(with(run, "--quantize", "nf4", "--quantize-block", 100), "power of two from 32 to 4096, not 100");
@@ -313,7 +318,7 @@ class TrainingCommandsTest {
         Path plain = dir.resolve("plain"), again = dir.resolve("again"), packed = dir.resolve("packed");
         ok(sft(plain, 2).toArray());
         ok(with(sft(again, 2), "--grad-checkpoint").toArray());
-        Cli run = ok(with(sft(packed, 2), "--packing", "--lora-target", "q_proj,v_proj", "--rslora")
+        Cli run = ok(with(sft(packed, 2), "--packing", "--target", "q_proj,v_proj", "--rslora")
                 .toArray());
         assertThat(bytes(again.resolve("adapter_model.safetensors")))
                 .isEqualTo(bytes(plain.resolve("adapter_model.safetensors")));
@@ -341,12 +346,12 @@ class TrainingCommandsTest {
     void aWrongConfigurationIsOneSentence() throws IOException {
         Path file = dir.resolve("run.yaml"), out = dir.resolve("out");
         List<Object> args = List.of("sft", "--config", file, "--model", model, "--data", data, "--output", out);
-        Files.writeString(file, "batch_size: 2\nlora-rnk: 4\n");
-        bad(args, "run.yaml", "\"lora-rnk\"", "did you mean \"lora-rank\"?");
+        Files.writeString(file, "batch_size: 2\nrnk: 4\n");
+        bad(args, "run.yaml", "\"rnk\"", "did you mean \"rank\"?");
         Files.writeString(file, "batch-size: many\n");
         bad(args, "run.yaml", "batch-size", "many");
-        Files.writeString(file, "lora-target: [q_proj, v_proj]\n");
-        bad(args, "run.yaml", "lora-target");
+        Files.writeString(file, "target: [q_proj, v_proj]\n");
+        bad(args, "run.yaml", "target");
         Files.writeString(file, "iters: 2\n  batch-size: : 3\n");
         bad(args, "run.yaml", "line 2");
         Files.writeString(file, "just words\n");

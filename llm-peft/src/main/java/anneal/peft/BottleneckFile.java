@@ -186,9 +186,14 @@ final class BottleneckFile extends AdapterFile<Bottleneck> {
         }
     }
 
+    /** A classifier's head may be trained whole beside it. */
+    private static BottleneckTuning own(Tuning tuning) {
+        return (BottleneckTuning) WholeTuning.method(tuning);
+    }
+
     /** The output head as floats, by its names. */
     private static Map<String, Tensor> head(Tuning tuning, Arena arena) {
-        var linear = ((BottleneckTuning) tuning).head();
+        var linear = own(tuning).head();
         Weight dense = linear.weight().parameter().isPresent()
                 ? linear.weight()
                 : linear.weight().dense(arena);
@@ -218,7 +223,7 @@ final class BottleneckFile extends AdapterFile<Bottleneck> {
     @Override
     void write(Map<String, Object> o, Bottleneck b, Tuning tuning) {
         o.put("name", b.name());
-        o.put("hidden_size", ((BottleneckTuning) tuning).width());
+        o.put("hidden_size", own(tuning).width());
         Map<String, Object> c = new TreeMap<>(NEUTRAL);
         c.putAll(TELL);
         c.put("mh_adapter", b.attention());
@@ -238,7 +243,7 @@ final class BottleneckFile extends AdapterFile<Bottleneck> {
 
     @Override
     void writeMore(Path folder, Tuning tuning) {
-        BottleneckTuning bottleneck = (BottleneckTuning) tuning;
+        BottleneckTuning bottleneck = own(tuning);
         if (!bottleneck.method().head()) {
             return;
         }

@@ -39,8 +39,8 @@ final class FlatFloats {
     private static void requireFinite(float[] x, int at, long first, int count, int cols) {
         for (int i = 0; i < count; i++) {
             if (!Float.isFinite(x[at + i])) {
-                throw new IllegalArgumentException("quantize: the weight is " + x[at + i] + " at [" + (first + i) / cols
-                        + ", " + (first + i) % cols + "]; it must be finite");
+                throw new IllegalArgumentException("the weight is " + x[at + i] + " at [" + (first + i) / cols + ", "
+                        + (first + i) % cols + "]; it must be finite");
             }
         }
     }

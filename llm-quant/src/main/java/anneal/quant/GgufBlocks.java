@@ -45,8 +45,8 @@ public record GgufBlocks(BlockFormat format) implements QuantFormat {
     @Override
     public void requireFits(int cols) {
         if (cols % format.size() != 0) {
-            throw new IllegalArgumentException("quantize: rows of " + cols + " numbers are no whole blocks of "
-                    + format.size() + ", which " + format + " wants");
+            throw new IllegalArgumentException("rows of " + cols + " numbers are no whole blocks of " + format.size()
+                    + ", which " + format + " wants");
         }
     }
 

@@ -43,12 +43,11 @@ public record GroupInt(int bits, int group, boolean symmetric) implements QuantF
     @Override
     public void requireFits(int cols) {
         if (group != ROW && cols % group != 0) {
-            throw new IllegalArgumentException("quantize: rows of " + cols + " numbers are no whole groups of " + group
-                    + ", which " + name() + " wants");
+            throw new IllegalArgumentException(
+                    "rows of " + cols + " numbers are no whole groups of " + group + ", which " + name() + " wants");
         }
         if (bits <= 4 && cols % 2 != 0) {
-            throw new IllegalArgumentException(
-                    "quantize: rows of " + cols + " codes of " + bits + " bits are no whole bytes");
+            throw new IllegalArgumentException("rows of " + cols + " codes of " + bits + " bits are no whole bytes");
         }
     }
 

@@ -90,15 +90,13 @@ class QuantizerTest {
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).except("lm_haed").apply(model))
                 .hasMessage("quantize: no linear layer is called \"lm_haed\"; the nearest is \"lm_head\"");
         assertThatThrownBy(() -> Quantizer.format(new GroupInt(4, 96, true)).apply(model))
-                .hasMessageStartingWith(
-                        "quantize: 15 layers cannot be: model.layers.0.self_attn.q_proj: quantize: rows of 256"
-                                + " numbers are no whole groups of 96, which INT4-G96 wants; ");
+                .hasMessageStartingWith("quantize: 15 layers cannot be: model.layers.0.self_attn.q_proj: rows of 256"
+                        + " numbers are no whole groups of 96, which INT4-G96 wants; ");
         Tensor w = layers.get("model.layers.1.mlp.up_proj").weight().parameter().orElseThrow();
         w.buf().setAtIndex(ValueLayout.JAVA_FLOAT, 256 + 2, Float.POSITIVE_INFINITY);
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).apply(model))
-                .hasMessage(
-                        "quantize: 1 layer cannot be: model.layers.1.mlp.up_proj: quantize: the weight is Infinity at"
-                                + " [1, 2]; it must be finite");
+                .hasMessage("quantize: 1 layer cannot be: model.layers.1.mlp.up_proj: the weight is Infinity at"
+                        + " [1, 2]; it must be finite");
         assertThat(layers.values()).allMatch(l -> l.weight().format().equals("F32"));
     }
 
@@ -131,9 +129,9 @@ class QuantizerTest {
         assertThatThrownBy(() -> QuantFormat.of("nf5"))
                 .hasMessageStartingWith("\"nf5\" is no format; there are nf4, fp4");
         assertThatThrownBy(() -> GgufBlocks.Q4_K.requireFits(96))
-                .hasMessage("quantize: rows of 96 numbers are no whole blocks of 256, which Q4_K wants");
+                .hasMessage("rows of 96 numbers are no whole blocks of 256, which Q4_K wants");
         assertThatThrownBy(() -> new GroupInt(4, GroupInt.ROW, true).requireFits(33))
-                .hasMessage("quantize: rows of 33 codes of 4 bits are no whole bytes");
+                .hasMessage("rows of 33 codes of 4 bits are no whole bytes");
         assertThat(QuantFormat.of("NF4-b128-dq")).isEqualTo(new Nf4(128, true));
         assertThat(List.of(QuantFormat.of("int4-row-asym"), QuantFormat.of("Q6_K")))
                 .isEqualTo(List.of(new GroupInt(4, GroupInt.ROW, false), GgufBlocks.Q6_K));

@@ -149,7 +149,7 @@ abstract class WeightContract {
             Tensor w = random(5, 4, IN);
             w.buf().setAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, 2 * IN + 7, Float.NaN);
             assertThatThrownBy(() -> quantized(c.format, w))
-                    .hasMessage("quantize: the weight is NaN at [2, 7]; it must be finite");
+                    .hasMessage("the weight is NaN at [2, 7]; it must be finite");
         }
     }
 }
