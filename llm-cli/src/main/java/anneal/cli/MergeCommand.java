@@ -1,10 +1,21 @@
 package anneal.cli;
 
 import anneal.Pretrained;
+import anneal.io.Folders;
+import anneal.model.Tokens;
 import anneal.peft.Adapters;
+import anneal.peft.MergeReport;
 import anneal.tensor.DType;
+import anneal.tensor.Memory;
+import anneal.tensor.Tape;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -20,9 +31,12 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal merge --model model.gguf --adapter runs/mine --output merged",
-            "  anneal merge --model folder --adapter runs/mine --output merged.gguf --format gguf --dtype q8_0"
+            "  anneal merge --model folder --adapter runs/mine --output merged.gguf --format gguf --dtype q8_0",
+            "  anneal merge --model model.gguf --adapter runs/mine --output merged.gguf --keep-format"
         })
 final class MergeCommand implements Callable<Integer> {
+    private static final String PROBE = "The sky is blue because the air scatters the light of the sun.";
+
     enum Format {
         safetensors,
         gguf
@@ -31,17 +45,36 @@ final class MergeCommand implements Callable<Integer> {
     @Option(names = "--model", required = true, paramLabel = "PATH", description = "Base model: folder or .gguf file.")
     Path model;
 
-    @Option(names = "--adapter", required = true, paramLabel = "DIR", description = "LoRA adapter.")
+    @Option(names = "--adapter", required = true, paramLabel = "DIR", description = "Adapter that changes weights.")
     Path adapter;
 
     @Option(names = "--output", required = true, paramLabel = "PATH", description = "New folder, or .gguf file.")
     Path output;
 
-    @Option(names = "--format", paramLabel = "F", description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
-    Format format = Format.safetensors;
+    @Option(names = "--format", paramLabel = "F", description = "${COMPLETION-CANDIDATES} (default: safetensors).")
+    Format format;
 
     @Option(names = "--dtype", paramLabel = "T", description = "f32, f16, bf16; for gguf also q8_0 (default: f32).")
-    DType dtype = DType.F32;
+    DType dtype;
+
+    @Option(
+            names = "--keep-format",
+            description =
+                    "Write each matrix in the format that it has in the base, rounded again, and the file or folder"
+                            + " that the base is; what that does to --probe is told.")
+    boolean keepFormat;
+
+    @Option(
+            names = "--probe",
+            paramLabel = "TEXT",
+            description = "Of --keep-format: text on which logits are compared (default: \"" + PROBE + "\").")
+    String probe;
+
+    @Option(
+            names = "--bound",
+            paramLabel = "X",
+            description = "Of --keep-format: nothing is written if a logit differs by more (default: 0.5).")
+    Double bound;
 
     @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
     Path config;
@@ -51,16 +84,126 @@ final class MergeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        check();
         RunFolder.requireNew(output, "");
         try (Pretrained lm = Pretrained.load(model)) {
-            Adapters.load(lm.model().root(), adapter).merge();
-            if (format == Format.gguf) {
-                lm.saveGguf(output, dtype);
-            } else {
-                lm.save(output, dtype);
+            Adapters adapters = Adapters.load(lm.model().root(), adapter);
+            try {
+                if (keepFormat) {
+                    mergeStored(lm, adapters);
+                } else {
+                    adapters.merge();
+                    write(lm);
+                }
+            } catch (UnsupportedOperationException e) {
+                throw new IllegalArgumentException(adapter + ": " + e.getMessage(), e);
             }
             spec.commandLine().getOut().println("Merged model written to " + output);
         }
         return 0;
+    }
+
+    private void check() {
+        if (keepFormat && (format != null || dtype != null)) {
+            throw new IllegalArgumentException(
+                    (format != null ? "--format" : "--dtype") + " does not go with --keep-format");
+        }
+        if (!keepFormat && (probe != null || bound != null)) {
+            throw new IllegalArgumentException((probe != null ? "--probe" : "--bound") + " needs --keep-format");
+        }
+        if (bound != null && !(bound >= 0)) {
+            throw new IllegalArgumentException("--bound " + bound + " must be at least 0");
+        }
+    }
+
+    private void mergeStored(Pretrained lm, Adapters adapters) {
+        int[] ids = lm.tokenizer().encode(probe == null ? PROBE : probe);
+        if (ids.length == 0) {
+            throw new IllegalArgumentException("--probe is empty");
+        }
+        float[] applied = logits(lm, ids);
+        // The bound is judged here, where its sentence can name the flags.
+        MergeReport report = adapters.merge(() -> lm.model().logits(Tokens.of(ids)), Double.POSITIVE_INFINITY);
+        requireWithin(report.difference(), report);
+        write(lm);
+        double difference = written(ids, applied); // norms and biases are rounded only now
+        try {
+            requireWithin(difference, report);
+        } catch (IllegalArgumentException e) {
+            delete(output);
+            throw e;
+        }
+        PrintWriter out = spec.commandLine().getOut();
+        int erased = report.erased().size(), all = report.layers().size();
+        out.println("Merged " + all + " matrices in " + formats(report) + ": " + differs(difference, report) + ".");
+        if (erased > 0) {
+            out.println("Warning: rounding is more than half of the update in " + erased + " of " + all
+                    + " matrices: most of what they learnt is lost.");
+        }
+    }
+
+    private void requireWithin(double difference, MergeReport report) {
+        double most = bound == null ? 0.5 : bound;
+        if (!(difference <= most)) {
+            throw new IllegalArgumentException("--keep-format: " + differs(difference, report)
+                    + ", and rounding is more than half of the update in "
+                    + report.erased().size() + " of " + report.layers().size() + " matrices; --bound " + most
+                    + " refuses that; without --keep-format floats are written and nothing is lost");
+        }
+    }
+
+    private static String differs(double difference, MergeReport report) {
+        return String.format(
+                Locale.ROOT,
+                "a logit of the probe differs by %.3g at most, where the whole effect of the adapter is %.3g",
+                difference,
+                report.effect());
+    }
+
+    private static float[] logits(Pretrained lm, int[] ids) {
+        try (var _ = Memory.scope();
+                var _ = Tape.pause()) {
+            return lm.model().logits(Tokens.of(ids)).toArray();
+        }
+    }
+
+    /** Largest difference of a logit between the files that were written and the adapter applied. */
+    private double written(int[] ids, float[] applied) {
+        float[] merged;
+        try (Pretrained lm = Pretrained.load(output)) {
+            merged = logits(lm, ids);
+        }
+        double most = 0;
+        for (int i = 0; i < merged.length; i++) {
+            double d = Math.abs((double) merged[i] - applied[i]);
+            most = d > most || Double.isNaN(d) ? d : most;
+        }
+        return most;
+    }
+
+    private static void delete(Path written) {
+        try {
+            Folders.delete(written);
+        } catch (IOException e) {
+            throw new UncheckedIOException(written.toString(), e);
+        }
+    }
+
+    /** "Q4_0, Q2_K (only read, now F32)". */
+    private static String formats(MergeReport report) {
+        return report.layers().stream()
+                .map(l -> l.format() + (l.widened() ? " (only read, now F32)" : ""))
+                .distinct()
+                .collect(Collectors.joining(", "));
+    }
+
+    private void write(Pretrained lm) {
+        boolean gguf = keepFormat ? Files.isRegularFile(model) : format == Format.gguf;
+        DType type = keepFormat ? QuantizeCommand.stored(lm) : dtype == null ? DType.F32 : dtype;
+        if (gguf) {
+            lm.saveGguf(output, type);
+        } else {
+            lm.save(output, type);
+        }
     }
 }

@@ -239,7 +239,7 @@ final class QuantizeCommand implements Callable<Integer> {
     }
 
     /** What the embedding is stored as, if a file can be written in that. */
-    private static DType stored(Pretrained lm) {
+    static DType stored(Pretrained lm) {
         return switch (lm.model().embedding().weight().format()) {
             case "F16" -> DType.F16;
             case "BF16" -> DType.BF16;

@@ -1,6 +1,7 @@
 package anneal.nn;
 
 import anneal.kernels.BF16Matrix;
+import anneal.kernels.BlockMatrix;
 import anneal.kernels.Matrix;
 import anneal.tensor.DType;
 import anneal.tensor.Ops;
@@ -51,6 +52,13 @@ public record StoredWeight(Matrix matrix, DType dtype) implements Weight {
     @Override
     public String format() {
         return dtype.name();
+    }
+
+    @Override
+    public Optional<Stored> blocks() {
+        return matrix instanceof BlockMatrix b
+                ? Optional.of(new Stored(dtype, b.data(), b.rows(), b.cols()))
+                : Optional.empty();
     }
 
     /** Of F32, F16 and BF16, and of the blocks that a {@link BlockWriter} knows. */

@@ -238,7 +238,23 @@ final class LisaTuning implements Tuning {
     }
 
     @Override
+    public List<MergeReport.Layer> mergeStored() {
+        List<MergeReport.Layer> layers = new ArrayList<>(copies.mergeStored());
+        Map<Weight, Weight> written = new IdentityHashMap<>(); // a tied projection stays the embedding
+        for (Table t : tables) {
+            if (!written.containsKey(t.copy)) {
+                StoredMerge stored = StoredMerge.of(t.path, t.original, t.copy);
+                written.put(t.copy, stored.weight());
+                layers.add(stored.layer());
+            }
+            t.place.accept(written.get(t.copy));
+        }
+        return layers;
+    }
+
+    @Override
     public void unmerge() {
         copies.unmerge();
+        tables.forEach(t -> t.place.accept(t.copy));
     }
 }
