@@ -360,7 +360,7 @@ class UsingCommandsTest {
     @Test
     void helpOfTheMainJobIsInGroups() {
         assertThat(ok("sft", "--help").out().lines().map(String::strip))
-                .contains("Data", "Length and rate", "Adapter", "AdaLoRA", "Run folder");
+                .contains("Data", "Length and rate", "Adapter", "QLoRA", "Run folder");
         assertThat(ok("pretrain", "--help").out().lines().map(String::strip)).contains("Data", "Model", "Run folder");
         assertThat(ok("generate", "--help").out().lines().map(String::strip)).contains("Sampling");
     }
