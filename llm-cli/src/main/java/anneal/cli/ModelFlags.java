@@ -16,7 +16,7 @@ final class ModelFlags {
             description = "Hugging Face folder (config.json, model.safetensors, tokenizer.json) or .gguf file.")
     Path model;
 
-    @Option(names = "--adapter", paramLabel = "DIR", description = "LoRA adapter to use on it (PEFT's files).")
+    @Option(names = "--adapter", paramLabel = "DIR", description = "Adapter to use on it (PEFT's files).")
     Path adapter;
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads. Default: all cores.")
