@@ -156,6 +156,12 @@ class MergeKeepFormatTest {
                 ok(with(merge(base, adapter, merged), "--bound", 10).toArray()).out();
         requireTold(out, base, adapter, merged);
         assertThat(formats(merged)).isEqualTo(formats(base)).allMatch(f -> f.endsWith(" BF16"));
+        double difference = largest(logits(merged, null), logits(base, adapter));
+        Path refused = dir.resolve("refused");
+        bad(with(merge(base, adapter, refused), "--bound", 0.9 * difference), "--keep-format: a logit of the probe");
+        assertThat(refused)
+                .as("norms are rounded when they are written, which is taken back")
+                .doesNotExist();
     }
 
     @Test
