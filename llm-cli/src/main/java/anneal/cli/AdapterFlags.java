@@ -9,7 +9,6 @@ import static anneal.cli.AdapterName.ln_tuning;
 import static anneal.cli.AdapterName.loha;
 import static anneal.cli.AdapterName.lokr;
 import static anneal.cli.AdapterName.lora;
-import static anneal.cli.AdapterName.osf;
 import static anneal.cli.AdapterName.p_tuning;
 import static anneal.cli.AdapterName.prefix_tuning;
 import static anneal.cli.AdapterName.prompt_tuning;
@@ -28,7 +27,6 @@ import anneal.peft.LoKr;
 import anneal.peft.Lora;
 import anneal.peft.Method;
 import anneal.peft.MethodBuilder;
-import anneal.peft.Osf;
 import anneal.peft.PTuning;
 import anneal.peft.PrefixTuning;
 import anneal.peft.PromptTuning;
@@ -52,7 +50,7 @@ final class AdapterFlags {
 
     private static final String ALL_LINEAR = "all-linear";
 
-    private static final Set<AdapterName> AT_ALL_LINEAR = EnumSet.of(lora, adalora, loha, lokr, vera, osf),
+    private static final Set<AdapterName> AT_ALL_LINEAR = EnumSet.of(lora, adalora, loha, lokr, vera),
             VIRTUAL = EnumSet.of(prefix_tuning, prompt_tuning, p_tuning);
 
     @Option(
@@ -103,12 +101,6 @@ final class AdapterFlags {
             paramLabel = "N",
             description = "Of lisa: steps after which other blocks are drawn (default: 20).")
     Integer every;
-
-    @Option(
-            names = "--keep",
-            paramLabel = "P",
-            description = "Of osf: the part of each matrix' directions that stays as it is (default: 0.5).")
-    Double keep;
 
     @Option(
             names = "--virtual-tokens",
@@ -164,7 +156,6 @@ final class AdapterFlags {
                         new Flag("--rslora", rsLora, EnumSet.of(lora)),
                         new Flag("--blocks", blocks, EnumSet.of(last_layers, lisa)),
                         new Flag("--every", every, EnumSet.of(lisa)),
-                        new Flag("--keep", keep, EnumSet.of(osf)),
                         new Flag("--virtual-tokens", virtualTokens, VIRTUAL),
                         new Flag("--token-ids", tokenIds, EnumSet.of(trainable_tokens)),
                         new Flag("--adalora-init-rank", initRank, ada),
@@ -200,7 +191,6 @@ final class AdapterFlags {
                 blocks = or(blocks, 1);
                 every = or(every, 20);
             }
-            case osf -> keep = or(keep, 0.5);
             case prefix_tuning, prompt_tuning, p_tuning -> virtualTokens = or(virtualTokens, 20);
             case ia3, loha, lokr, ln_tuning, bitfit, trainable_tokens -> {}
         }
@@ -259,7 +249,6 @@ final class AdapterFlags {
                         : on(BitFit.at()).baseModel(base).build();
             case last_layers -> new LastLayers(blocks, false, base);
             case lisa -> new Lisa(blocks, every, base);
-            case osf -> on(Osf.part(keep)).baseModel(base).build();
             case trainable_tokens ->
                 new TrainableTokens(
                         Stream.of(tokenIds.split(",")).map(Integer::valueOf).toList(), null, false, base);

@@ -9,7 +9,6 @@ import anneal.peft.Lisa;
 import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
-import anneal.peft.Osf;
 import anneal.peft.PTuning;
 import anneal.peft.PrefixTuning;
 import anneal.peft.PromptTuning;
@@ -28,7 +27,6 @@ enum AdapterName {
     bitfit(BitFit.LEARNING_RATE, 0),
     last_layers(LastLayers.LEARNING_RATE, 0),
     lisa(Lisa.LEARNING_RATE, 0),
-    osf(Osf.LEARNING_RATE, 0),
     trainable_tokens(TrainableTokens.LEARNING_RATE, 0),
     prefix_tuning(PrefixTuning.LEARNING_RATE, 0),
     prompt_tuning(PromptTuning.LEARNING_RATE, 0),

@@ -99,10 +99,6 @@ class ClassifyCommandTest {
             bad(args, "BitFit: the model has no biases to train");
             return;
         }
-        if (method == AdapterName.osf) {
-            bad(args, "matrix factorisations (SVD, QR) need LAPACK: ND4J is not on the class path");
-            return;
-        }
         Object[] small = SftAdaptersTest.small(method);
         String report = table(ok(with(args, small).toArray()).out());
         assertThat(report).contains("12 texts");
@@ -167,10 +163,8 @@ class ClassifyCommandTest {
         bad(with(args, "--adapter", "last_layers", "--target", "q_proj"), "--target", "last_layers");
         bad(with(args, "--adapter", "last_layers", "--blocks", 3), "count 3 is more than the model's 2 blocks");
         bad(with(args, "--every", 5), "--every does not go with --adapter lora");
-        bad(with(args, "--keep", 0.5), "--keep does not go with --adapter lora");
         bad(with(args, "--adapter", "lisa", "--target", "q_proj"), "--target", "lisa");
         bad(with(args, "--adapter", "lisa", "--blocks", 3), "blocks 3 is more than the 2 that the model has");
-        bad(with(args, "--adapter", "osf", "--keep", 1.5), "kept 1.5 must be in (0, 1] as a part");
         bad(with(args, "--packing"), "--packing does not go with classify");
         bad(with(args, "--label-smoothing", 0.1), "--label-smoothing does not go with classify");
         bad(with(args, "--target", "nothing"), "no linear layer fits nothing");

@@ -21,6 +21,7 @@ import java.util.stream.Stream;
  */
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
+    private final boolean pairs;
     private final Compute compute;
     private final EmittedGemm gemm;
     private final EmittedInt8 integers;
@@ -37,9 +38,15 @@ public final class EmittedKernels extends ForwardingKernels {
 
     /** Code for a level of the processor, which it must have; what is not emitted comes from {@code rest}. */
     EmittedKernels(Kernels rest, Level level) {
+        this(rest, level, level.compareTo(TileProduct.Form.BF16_PAIRS.least()) >= 0);
+    }
+
+    /** With {@code pairs}, products of bf16 numbers multiply them in pairs, which the level must have; else as floats. */
+    EmittedKernels(Kernels rest, Level level, boolean pairs) {
         this(
                 rest,
                 level,
+                pairs,
                 Compute.F32,
                 new EmittedInt8(level),
                 new EmittedWidening(level),
@@ -49,25 +56,26 @@ public final class EmittedKernels extends ForwardingKernels {
     private EmittedKernels(
             Kernels rest,
             Level level,
+            boolean pairs,
             Compute compute,
             EmittedInt8 integers,
             EmittedWidening widening,
             EmittedRows rows) {
         super(rest);
         this.level = level;
+        this.pairs = pairs;
         this.compute = compute;
         this.widening = widening;
-        gemm = new EmittedGemm(level, form(level, compute), widening);
+        gemm = new EmittedGemm(level, form(pairs, compute), widening);
         this.integers = integers;
         this.rows = rows;
     }
 
     /** What becomes of the numbers of a product of many rows. */
-    private static Packing.Form form(Level level, Compute compute) {
+    private static Packing.Form form(boolean pairs, Compute compute) {
         if (compute != Compute.BF16) {
             return Packing.Form.F32;
         }
-        boolean pairs = level.compareTo(TileProduct.Form.BF16_PAIRS.least()) >= 0;
         return pairs ? Packing.Form.BF16_PAIRS : Packing.Form.ROUNDED;
     }
 
@@ -82,7 +90,7 @@ public final class EmittedKernels extends ForwardingKernels {
 
     private Kernels inRounded(Compute other) {
         EmittedRows few = other == Compute.INT8 ? new EmittedRows(level, true) : rows;
-        return new EmittedKernels(new RoundedKernels(this, other), level, other, integers, widening, few);
+        return new EmittedKernels(new RoundedKernels(this, other), level, pairs, other, integers, widening, few);
     }
 
     /** Why this tier cannot be had, in words for a log line; null if it can. */

@@ -1,5 +1,7 @@
 package anneal.kernels;
 
+import anneal.kernels.emit.CpuFeatures;
+import anneal.kernels.emit.Level;
 import com.sun.management.HotSpotDiagnosticMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.Map;
@@ -70,7 +72,11 @@ final class KernelLookup {
     }
 
     private static Kernels emitted() {
-        return new EmittedKernels(new VectorKernels(), EmittedKernels.level(System.getProperty("anneal.cpu", "")));
+        String cpu = System.getProperty("anneal.cpu", "");
+        Level level = EmittedKernels.level(cpu);
+        Kernels rest = new VectorKernels();
+        boolean asBest = cpu.isEmpty() && !CpuFeatures.pairsPay();
+        return asBest ? new EmittedKernels(rest, level, false) : new EmittedKernels(rest, level);
     }
 
     private static Kernels named(String wanted, String obstacle, java.util.function.Supplier<Kernels> tier) {

@@ -33,7 +33,7 @@ enum FourBit {
     /** What bitsandbytes divides a last, shorter block by if all of it is zero. */
     private static final float LEAST = 1e-38f;
 
-    /** Parts of [-1, 1] that are so narrow that no two middles between neighbours fall into one. */
+    /** Parts of [-1, 1] that are so narrow that no two middles between neighbours fall into one: one comparison is left. */
     private static final int PARTS = 1024;
 
     private final List<Float> table;
@@ -69,13 +69,7 @@ enum FourBit {
     }
 
     private static int part(float x) {
-        return Math.clamp((int) ((x + 1) * (PARTS / 2)), 0, PARTS);
-    }
-
-    /** The code of a number in [-1, 1]. Parts rise with x, so that one comparison is left. */
-    int code(float x) {
-        int part = part(x);
-        return x > middle[part] ? upper[part] : lower[part];
+        return Math.min(Math.max((int) ((x + 1) * (PARTS / 2)), 0), PARTS);
     }
 
     /** Quantises a matrix. */
@@ -97,24 +91,40 @@ enum FourBit {
 
     private record Blocks(MemorySegment packed, MemorySegment absmax, int blockSize) {}
 
-    /** Numbers [first, first + count) of the matrix, which stand in x[at ..]. */
-    private void block(float[] x, int at, long first, int count, Blocks to) {
-        float max = 0;
-        for (int i = 0; i < count; i++) {
-            max = Math.max(max, Math.abs(x[at + i]));
+    /** The largest magnitude, of finite numbers: a comparison that is seldom true costs far less than Math.max, which thinks of NaN. */
+    private static float largest(float[] x, int at, int count) {
+        float largest = 0;
+        for (int i = at; i < at + count; i++) {
+            float size = Math.abs(x[i]);
+            if (size > largest) {
+                largest = size;
+            }
         }
+        return largest;
+    }
+
+    /** Numbers [first, first + count) of the matrix, which stand in x[at ..] and are divided by their scale there. */
+    private void block(float[] x, int at, long first, int count, Blocks to) {
+        float max = largest(x, at, count);
         boolean whole = count == to.blockSize;
         float divisor = Math.max(max, LEAST), inverse = 1 / divisor;
         to.absmax.set(FLOAT, 4 * (first / to.blockSize), whole ? max : divisor);
-        byte[] bytes = new byte[(count + 1) / 2];
-        for (int i = 0; i < count; i += 2) {
-            float second = i + 1 < count ? x[at + i + 1] : 0;
-            // a shorter block is divided where a whole one is multiplied: the last bit can differ
-            int high = code(whole ? x[at + i] * inverse : x[at + i] / divisor);
-            int low = code(whole ? second * inverse : second / divisor);
-            bytes[i / 2] = (byte) (high << 4 | low);
+        for (int i = at; i < at + count; i++) {
+            x[i] = whole ? x[i] * inverse : x[i] / divisor; // as bitsandbytes: the last bit can differ
         }
+        byte[] bytes = new byte[(count + 1) / 2];
+        pack(x, at, count, bytes, middle, lower, upper);
         MemorySegment.copy(bytes, 0, to.packed, ValueLayout.JAVA_BYTE, first / 2, bytes.length);
+    }
+
+    /** Codes of numbers in [-1, 1], two in a byte. Arrays are arguments so that compiled code need not read the fields each time. */
+    private static void pack(float[] x, int at, int count, byte[] to, float[] middle, byte[] lower, byte[] upper) {
+        for (int i = 0; i < count; i += 2) {
+            float first = x[at + i], second = i + 1 < count ? x[at + i + 1] : 0;
+            int p = part(first), q = part(second);
+            int high = first > middle[p] ? upper[p] : lower[p], low = second > middle[q] ? upper[q] : lower[q];
+            to[i / 2] = (byte) (high << 4 | low);
+        }
     }
 
     /** Double quantisation: scales less their mean become codes of the dynamic map, {@link #NESTED_BLOCK} with one nested scale. */

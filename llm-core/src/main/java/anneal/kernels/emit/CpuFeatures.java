@@ -17,7 +17,7 @@ import java.util.List;
  */
 public final class CpuFeatures {
     /** What the processor answers. Bits of XCR0 say which registers the system saves for each thread. */
-    private final int leaf1C, leaf7B, leaf7C, leaf7A1, saved;
+    private final int leaf1C, leaf7B, leaf7C, leaf7A1, saved, leaf0B;
 
     private CpuFeatures(MemorySegment answers) {
         leaf1C = answers.getAtIndex(JAVA_INT, 0);
@@ -25,6 +25,7 @@ public final class CpuFeatures {
         leaf7C = answers.getAtIndex(JAVA_INT, 2);
         leaf7A1 = answers.getAtIndex(JAVA_INT, 3);
         saved = answers.getAtIndex(JAVA_INT, 4);
+        leaf0B = answers.getAtIndex(JAVA_INT, 5);
     }
 
     /** Asked once. */
@@ -79,9 +80,18 @@ public final class CpuFeatures {
         return best;
     }
 
+    /**
+     * False where products of pairs of bf16, though there is an instruction for them, take about twice the time of products of floats:
+     * on Intel's cores (measured on Emerald Rapids, docs/benchmarks.md; theirs are fast in AMX only). AMD's are twice as fast as floats. The
+     * maker decides and no measurement, so that one machine always computes the same bits.
+     */
+    public static boolean pairsPay() {
+        return Holder.MINE.leaf0B != INTEL;
+    }
+
     private static CpuFeatures ask() {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_INT, 5);
+            MemorySegment out = arena.allocate(JAVA_INT, 6);
             CodeBuffer.longFunction(arena, question(), FunctionDescriptor.ofVoid(ADDRESS))
                     .invokeExact(out);
             return new CpuFeatures(out);
@@ -91,13 +101,15 @@ public final class CpuFeatures {
     }
 
     /**
-     * The function (int out[5]): ECX of leaf 1, EBX and ECX of leaf 7, EAX of leaf 7.1, and XCR0 if the system lets one ask
-     * for it. A subleaf that the processor does not have answers 0.
+     * The function (int out[6]): ECX of leaf 1, EBX and ECX of leaf 7, EAX of leaf 7.1, XCR0 if the system lets one ask for it, and
+     * EBX of leaf 0, where the maker's name begins. A subleaf that the processor does not have answers 0.
      */
     private static byte[] question() {
         Assembler a = new Assembler();
         Label end = new Label();
         a.push(Gp.RBX); // CPUID writes it, and the caller wants it back
+        leaf(a, 0, 0);
+        a.mov32(Mem.at(Gp.RDI, 20), Gp.RBX);
         leaf(a, 1, 0);
         a.mov32(Mem.at(Gp.RDI), Gp.RCX);
         a.mov(Gp.RSI, Gp.RCX);
@@ -127,6 +139,9 @@ public final class CpuFeatures {
     private static final int AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31;
     private static final int VNNI = 11;
     private static final int BF16 = 5;
+    /** "Genu" of GenuineIntel. */
+    private static final int INTEL = 0x756E6547;
+
     private static final int SAVED_256 = 0b110, SAVED_512 = 0b1110_0110;
 
     private List<String> missing(Level level) {
