@@ -134,7 +134,10 @@ abstract class AdapterFile<M extends Method> {
         Map<String, Object> keys = new LinkedHashMap<>(o.map());
         List<String> saved = new ArrayList<>(o.has(SAVE) ? o.strings(SAVE) : List.of());
         saved.removeAll(HEADS);
-        keys.put(SAVE, saved.isEmpty() ? null : saved);
+        keys.remove(SAVE);
+        if (!saved.isEmpty()) {
+            keys.put(SAVE, saved);
+        }
         return new JsonObject(keys, o.where());
     }
 
