@@ -29,6 +29,9 @@ final class VectorWiden {
     /** How far each lane shifts for its code of 4 bits. */
     private static final IntVector NIBBLES = IntVector.fromArray(INTS, new int[] {0, 4, 8, 12, 16, 20, 24, 28}, 0);
 
+    /** How far each lane shifts for its own of eight bits. */
+    private static final IntVector LANES = IntVector.fromArray(INTS, new int[] {0, 1, 2, 3, 4, 5, 6, 7}, 0);
+
     private VectorWiden() {}
 
     /** Every row. */
@@ -135,7 +138,10 @@ final class VectorWiden {
             case Q8_0 -> q8(raw(m, row, col, count), count, dst, at);
             case Q4_K -> q4K(raw(m, row, col, count), count, dst, at);
             case Q6_K -> q6K(raw(m, row, col, count), count, dst, at);
-            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> m.widen(row, col, count, dst, at);
+            case Q5_0 -> q5(raw(m, row, col, count), count, dst, at);
+            case Q5_1 -> q5WithMinimum(raw(m, row, col, count), count, dst, at);
+            case Q5_K -> q5K(raw(m, row, col, count), count, dst, at);
+            case Q2_K, Q3_K -> m.widen(row, col, count, dst, at);
         }
     }
 
@@ -215,6 +221,45 @@ final class VectorWiden {
         }
     }
 
+    /** Fifth bits stand together, lane by lane: all of them go into all lanes, and each lane shifts out its own. */
+    private static void q5(byte[] s, int count, float[] dst, int at) {
+        for (int i = 0, from = 0; i < count; i += 32, from += 22) {
+            float d = half(s, from);
+            IntVector fifths = IntVector.broadcast(INTS, (int) INT.get(s, from + 2));
+            for (int j = 0; j < 16; j += 8) {
+                IntVector codes =
+                        (IntVector) ByteVector.fromArray(BYTES, s, from + 6 + j).castShape(INTS, 0);
+                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, LANES);
+                IntVector low = codes.and(15).or(mine.and(1).lanewise(LSHL, 4));
+                IntVector high = codes.lanewise(LSHR, 4)
+                        .and(15)
+                        .or(mine.lanewise(LSHR, 12).and(16));
+                ((FloatVector) low.sub(16).convertShape(I2F, FLOATS, 0)).mul(d).intoArray(dst, at + i + j);
+                ((FloatVector) high.sub(16).convertShape(I2F, FLOATS, 0)).mul(d).intoArray(dst, at + i + j + 16);
+            }
+        }
+    }
+
+    private static void q5WithMinimum(byte[] s, int count, float[] dst, int at) {
+        for (int i = 0, from = 0; i < count; i += 32, from += 24) {
+            float d = half(s, from), min = half(s, from + 2);
+            IntVector fifths = IntVector.broadcast(INTS, (int) INT.get(s, from + 4));
+            for (int j = 0; j < 16; j += 8) {
+                IntVector codes =
+                        (IntVector) ByteVector.fromArray(BYTES, s, from + 8 + j).castShape(INTS, 0);
+                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, LANES);
+                IntVector low = codes.and(15).or(mine.and(1).lanewise(LSHL, 4));
+                IntVector high = codes.lanewise(LSHR, 4)
+                        .and(15)
+                        .or(mine.lanewise(LSHR, 12).and(16));
+                FloatVector first = (FloatVector) low.convertShape(I2F, FLOATS, 0);
+                FloatVector second = (FloatVector) high.convertShape(I2F, FLOATS, 0);
+                first.mul(d).add(min).intoArray(dst, at + i + j);
+                second.mul(d).add(min).intoArray(dst, at + i + j + 16);
+            }
+        }
+    }
+
     private static void q8(byte[] s, int count, float[] dst, int at) {
         for (int i = 0, from = 0; i < count; i += 32, from += 34) {
             float d = half(s, from);
@@ -243,6 +288,33 @@ final class VectorWiden {
                             (FloatVector) codes.lanewise(LSHR, 4).and(15).convertShape(I2F, FLOATS, 0);
                     low.mul(d0).sub(m0).intoArray(dst, to + j);
                     high.mul(d1).sub(m1).intoArray(dst, to + 32 + j);
+                }
+            }
+        }
+    }
+
+    /** As Q4_K, and the fifth bit of number j of group g is bit g of byte j. */
+    private static void q5K(byte[] s, int count, float[] dst, int at) {
+        for (int i = 0, from = 0; i < count; i += 256, from += 176) {
+            float d = half(s, from), dmin = half(s, from + 2);
+            for (int g = 0; g < 8; g += 2) {
+                float d0 = d * VectorCodes.scale(s, from + 4, g), m0 = dmin * VectorCodes.minimum(s, from + 4, g);
+                float d1 = d * VectorCodes.scale(s, from + 4, g + 1),
+                        m1 = dmin * VectorCodes.minimum(s, from + 4, g + 1);
+                int to = at + i + 32 * g;
+                for (int j = 0; j < 32; j += 8) {
+                    IntVector codes = (IntVector) ByteVector.fromArray(BYTES, s, from + 48 + 16 * g + j)
+                            .castShape(INTS, 0);
+                    IntVector fifths = (IntVector)
+                            ByteVector.fromArray(BYTES, s, from + 16 + j).castShape(INTS, 0);
+                    IntVector mine = fifths.lanewise(LSHR, g);
+                    IntVector low = codes.and(15).or(mine.and(1).lanewise(LSHL, 4));
+                    IntVector high =
+                            codes.lanewise(LSHR, 4).and(15).or(mine.and(2).lanewise(LSHL, 3));
+                    FloatVector first = (FloatVector) low.convertShape(I2F, FLOATS, 0);
+                    FloatVector second = (FloatVector) high.convertShape(I2F, FLOATS, 0);
+                    first.mul(d0).sub(m0).intoArray(dst, to + j);
+                    second.mul(d1).sub(m1).intoArray(dst, to + 32 + j);
                 }
             }
         }
