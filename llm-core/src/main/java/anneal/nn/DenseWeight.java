@@ -1,14 +1,12 @@
 package anneal.nn;
 
 import anneal.kernels.F32Matrix;
+import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
-import anneal.kernels.Parallel;
 import anneal.tensor.Ops;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Optional;
 
 /**
@@ -20,12 +18,7 @@ public record DenseWeight(Tensor tensor) implements Weight {
     /** The numbers of a matrix, widened into memory of {@code arena}. */
     public static DenseWeight copy(Matrix matrix, Arena arena) {
         Tensor tensor = Tensor.allocate(arena, Shape.of(matrix.rows(), matrix.cols()));
-        Parallel.run(matrix.rows(), row -> {
-            float[] floats = new float[matrix.cols()];
-            matrix.widen(row, 0, floats.length, floats, 0);
-            MemorySegment.copy(
-                    floats, 0, tensor.buf(), ValueLayout.JAVA_FLOAT, 4L * row * floats.length, floats.length);
-        });
+        Kernels.get().widen(tensor.buf(), matrix);
         return new DenseWeight(tensor);
     }
 

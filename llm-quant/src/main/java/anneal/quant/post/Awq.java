@@ -1,8 +1,8 @@
 package anneal.quant.post;
 
-import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
 import anneal.nn.Attention;
+import anneal.nn.DenseWeight;
 import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
@@ -119,7 +119,9 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
             Matrix scaled = Scaling.columns(w, s, arena).matrix();
             Matrix rounded =
                     Scaling.columns(rounding.apply(scaled), inverse(s), arena).matrix();
-            return Ops.sub(floats(w), floats(rounded));
+            return Ops.sub(
+                    DenseWeight.copy(w, arena).tensor(),
+                    DenseWeight.copy(rounded, arena).tensor());
         }
     }
 
@@ -129,12 +131,6 @@ public record Awq(Grid grid, int steps, boolean clip, boolean inner) implements 
             inverse[j] = 1 / s[j];
         }
         return inverse;
-    }
-
-    private static Tensor floats(Matrix w) {
-        Tensor floats = Tensor.empty(w.rows(), w.cols());
-        Kernels.get().widen(floats.buf(), w);
-        return floats;
     }
 
     private static Map<String, String> fold(
