@@ -106,7 +106,9 @@ final class QloraCases {
 
     private static Path temporary() {
         try {
-            return Files.createTempDirectory("anneal-pages");
+            Path folder = Files.createTempDirectory("anneal-pages");
+            folder.toFile().deleteOnExit(); // the trainer takes its own file away
+            return folder;
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
