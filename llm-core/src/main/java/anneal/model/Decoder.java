@@ -17,6 +17,7 @@ import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.util.IdentityHashMap;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 
 /**
  * The decoder-only transformer: what is computed, for every family.
@@ -77,8 +78,15 @@ public final class Decoder extends Module implements CausalLm {
         }
 
         Tensor forward(Tensor xBTD, Pass pass) {
-            Tensor x = attention.run(xBTD, y -> attention.forward(attentionNorm.forward(y), pass));
-            return feedForward.run(x, y -> feedForward.forward(feedForwardNorm.forward(y)));
+            Tensor x = attention.run(xBTD, y -> normed(attentionNorm, y, z -> attention.forward(z, pass)));
+            return feedForward.run(x, y -> normed(feedForwardNorm, y, feedForward::forward));
+        }
+
+        /** branch(norm(x)); what lies between costs little and is not kept for the backward pass. */
+        private static Tensor normed(Norm norm, Tensor x, UnaryOperator<Tensor> branch) {
+            Tensor z = norm.forward(x), y = branch.apply(z);
+            Tape.remake(z, y, () -> norm.forward(x), x);
+            return y;
         }
     }
 

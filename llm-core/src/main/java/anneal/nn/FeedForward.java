@@ -2,7 +2,9 @@ package anneal.nn;
 
 import anneal.kernels.Activation;
 import anneal.tensor.Ops;
+import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
+import java.util.function.Supplier;
 
 /**
  * The position-wise network of a block: down(f(up x)), or gated down(f(gate x) * up x). Shazeer, arXiv:2002.05202.
@@ -32,10 +34,13 @@ public final class FeedForward extends SubLayer {
 
     /** The branch, without residual. */
     public Tensor forward(Tensor xBTD) {
-        Tensor hiddenBTF = gate == null
-                ? Ops.activation(up.forward(xBTD), activation)
-                : Ops.gated(gate.forward(xBTD), up.forward(xBTD), activation);
-        return down.forward(hiddenBTF);
+        Tensor gateBTF = gate == null ? null : gate.forward(xBTD), upBTF = up.forward(xBTD);
+        Supplier<Tensor> hidden =
+                () -> gate == null ? Ops.activation(upBTF, activation) : Ops.gated(gateBTF, upBTF, activation);
+        Tensor hiddenBTF = hidden.get();
+        Tensor y = down.forward(hiddenBTF);
+        Tape.remake(hiddenBTF, y, hidden, gateBTF, upBTF);
+        return y;
     }
 
     /** The last projection [D, F]. */

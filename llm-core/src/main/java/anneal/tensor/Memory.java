@@ -120,15 +120,17 @@ public final class Memory {
             if (arena != null) {
                 part.fill(UNWRITTEN);
             }
-            ArrayDeque<MemorySegment> list = free.computeIfAbsent(part.byteSize(), s -> new ArrayDeque<>());
-            assert arena == null || list.stream().noneMatch(s -> s.address() == part.address())
-                    : "memory given back twice";
-            list.push(part);
+            free.computeIfAbsent(part.byteSize(), s -> new ArrayDeque<>()).push(part);
         }
 
         /** Bytes that this scope holds. */
         public long bytes() {
             return bytes;
+        }
+
+        /** True until it is closed: what lies in it may be used. */
+        boolean isOpen() {
+            return open;
         }
 
         @Override
@@ -168,7 +170,11 @@ public final class Memory {
         long used = 0;
 
         Slab(long size) {
-            memory = HugePages.allocate(arena, size, ALIGN);
+            MemorySegment mapped = HugePages.allocate(arena, size, ALIGN);
+            // Without the arena's liveness, or each call of emitted code would count itself in and out of it, in one
+            // word that
+            // all threads write; Tensor.buf looks whether its scope is open instead.
+            memory = MemorySegment.ofAddress(mapped.address()).reinterpret(size);
         }
 
         long size() {

@@ -5,6 +5,7 @@ import anneal.kernels.Kernels;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /**
@@ -48,6 +49,7 @@ public final class Tape {
             backward.run();
             if (first) {
                 y.releaseGrad();
+                y.releaseRemade();
             }
         }
     }
@@ -253,6 +255,28 @@ public final class Tape {
                     node.run();
                 }
             }
+        }
+    }
+
+    /**
+     * Gives the memory of y back now; the backward pass computes it again where it is needed. For what is large and costs little: a
+     * normalised or gated vector, never a product. Selective activation recomputation, Korthikanti et al., arXiv:2205.05198.
+     *
+     * <p>Nobody but the backward pass may read y afterwards: {@link Tensor#buf} throws then. While nothing is recorded, y stays.
+     *
+     * @param y a result of this scope, read by what computed {@code last} and by nothing recorded later
+     * @param last computed from y
+     * @param again gives y's numbers once more, bit for bit
+     * @param inputs what {@code again} reads; may not be changed in place until then
+     */
+    public static void remake(Tensor y, Tensor last, Supplier<Tensor> again, Tensor... inputs) {
+        Tape tape = CURRENT.get();
+        if (tape.paused > 0) {
+            return;
+        }
+        y.release();
+        if (last.tracked()) {
+            tape.nodes.add(Node.of(last, () -> y.remade(again.get()), false, inputs));
         }
     }
 

@@ -14,7 +14,9 @@ import java.lang.foreign.MemorySegment;
 public final class Tensor {
     /** What views share. */
     private static final class Buffer {
-        final MemorySegment data;
+        /** Null while it is given back: see {@link Tape#remake}. */
+        MemorySegment data;
+
         final boolean leaf;
         /** The scope that data and gradient lie in; null for a leaf and for what was made outside any scope. */
         final Memory.Scope owner;
@@ -26,6 +28,8 @@ public final class Tensor {
         boolean cleared;
 
         boolean tracked;
+        /** The numbers are there for the backward pass alone. */
+        boolean remade;
 
         Buffer(MemorySegment data, boolean leaf, Memory.Scope owner, int[] version) {
             this.data = data;
@@ -109,12 +113,12 @@ public final class Tensor {
 
     /** The same numbers, not part of what is differentiated. */
     public Tensor detach() {
-        return new Tensor(shape, new Buffer(buffer.data, false, buffer.owner, buffer.version));
+        return new Tensor(shape, new Buffer(buf(), false, buffer.owner, buffer.version));
     }
 
     /** The same numbers as a start of its own for a nested backward pass; what it collects lands in this gradient. */
     Tensor alias() {
-        Buffer b = new Buffer(buffer.data, true, null, buffer.version);
+        Buffer b = new Buffer(buf(), true, null, buffer.version);
         b.tracked = buffer.tracked;
         b.grad = buffer.tracked ? gradBuf() : null;
         return new Tensor(shape, b);
@@ -149,39 +153,54 @@ public final class Tensor {
 
     // ---------------------------------------------------------------- numbers
 
-    /** The numbers, for kernels. */
+    /**
+     * The numbers, for kernels.
+     *
+     * @throws IllegalStateException if their scope is closed, or they were given back: see {@link Tape#remake}
+     */
     public MemorySegment buf() {
+        requireOpen();
+        if (buffer.data == null) {
+            throw new IllegalStateException(
+                    "the numbers of " + shape + " were given back to memory: nobody was to read them any more");
+        }
         return buffer.data;
+    }
+
+    private void requireOpen() {
+        if (buffer.owner != null && !buffer.owner.isOpen()) {
+            throw new IllegalStateException("Memory: this tensor's scope is closed");
+        }
     }
 
     /** A copy of the numbers. */
     public float[] toArray() {
         float[] a = new float[Math.toIntExact(size())];
-        MemorySegment.copy(buffer.data, JAVA_FLOAT, 0, a, 0, a.length);
+        MemorySegment.copy(buf(), JAVA_FLOAT, 0, a, 0, a.length);
         return a;
     }
 
     /** The number of a tensor that has one. */
     public float item() {
         Shape.require(size() == 1, "item", this, "must have one element");
-        return buffer.data.get(JAVA_FLOAT, 0);
+        return buf().get(JAVA_FLOAT, 0);
     }
 
     /** Element i in row-major order. */
     public float get(long i) {
-        return buffer.data.getAtIndex(JAVA_FLOAT, i);
+        return buf().getAtIndex(JAVA_FLOAT, i);
     }
 
     /** Overwrites all numbers. */
     public void set(float[] values) {
         Shape.require(values.length == size(), "set", this, "needs " + size() + " numbers, got " + values.length);
-        MemorySegment.copy(values, 0, buffer.data, JAVA_FLOAT, 0, values.length);
+        MemorySegment.copy(values, 0, buf(), JAVA_FLOAT, 0, values.length);
     }
 
     /** Overwrites all numbers with those of x, of equal size. */
     public void set(Tensor x) {
         Shape.require(x.size() == size(), "set", this, x, "sizes must be equal");
-        MemorySegment.copy(x.buffer.data, 0, buffer.data, 0, 4 * size());
+        MemorySegment.copy(x.buf(), 0, buf(), 0, 4 * size());
     }
 
     // ---------------------------------------------------------------- gradient
@@ -249,6 +268,7 @@ public final class Tensor {
      * that is false. Saves clearing a buffer that is written at once.
      */
     public MemorySegment gradSlot() {
+        requireOpen();
         if (buffer.grad == null) {
             buffer.grad = Memory.floats(buffer.owner, size());
         }
@@ -285,10 +305,30 @@ public final class Tensor {
         }
     }
 
-    /** Gives the memory of the numbers back: nobody reads them any more. */
+    /** Gives the memory of the numbers back: nobody reads them any more, or not before they are {@link #remade}. */
     void release() {
         if (buffer.owner != null) {
-            buffer.owner.giveBack(buffer.data);
+            buffer.owner.giveBack(buf());
+            buffer.data = null;
+        }
+    }
+
+    /** Has the numbers again that it had before {@link #release}, those of x, whose memory it takes if both lie in one scope. */
+    void remade(Tensor x) {
+        Shape.require(x.shape.equals(shape), "remake", this, x, "shapes must be equal");
+        buffer.remade = true;
+        if (x.buffer.owner == buffer.owner) {
+            buffer.data = x.buffer.data;
+        } else {
+            buffer.data = Memory.floats(buffer.owner, size());
+            set(x);
+        }
+    }
+
+    /** Gives back what was made for the backward pass alone, which is through with it. */
+    void releaseRemade() {
+        if (buffer.remade) {
+            release();
         }
     }
 

@@ -1,12 +1,14 @@
 package anneal.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,21 +31,22 @@ class MemoryTest {
             x.set(new float[] {1, 2, 3});
             assertThat(x.get(2)).isEqualTo(3);
         }
-        assertThatThrownBy(() -> x.get(0)).isInstanceOf(IllegalStateException.class);
-        assertThatThrownBy(x::toArray).isInstanceOf(IllegalStateException.class);
-        assertThatThrownBy(() -> Ops.scale(x, 2f)).isInstanceOf(IllegalStateException.class);
     }
 
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
-    void theGradientOfAClosedScopesTensorIsAnError(boolean check) {
-        Tensor x;
+    void usingATensorOfAClosedScopeIsAnError(boolean check) {
+        Tensor x, trained;
         try (Memory.Scope scope = Memory.scope(check)) {
             x = Tensor.empty(3);
+            trained = Tensor.empty(3);
+            trained.grad();
         }
-        assertThatThrownBy(x::gradBuf)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("Memory: this tensor's scope is closed");
+        List<ThrowingCallable> uses =
+                List.of(() -> x.get(0), x::toArray, () -> Ops.scale(x, 2f), x::gradBuf, trained::gradBuf);
+        for (ThrowingCallable use : uses) {
+            assertThatIllegalStateException().isThrownBy(use).withMessage("Memory: this tensor's scope is closed");
+        }
     }
 
     @ParameterizedTest
@@ -144,11 +147,14 @@ class MemoryTest {
     }
 
     @Test
-    void givingBackTwiceIsNoticedWhenChecked() {
-        try (Memory.Scope scope = Memory.scope(true)) {
-            Tensor a = Tensor.empty(10);
+    void readingOrGivingBackWhatWasGivenBackIsAnError() {
+        String message = "the numbers of [10] were given back to memory: nobody was to read them any more";
+        try (Memory.Scope scope = Memory.scope()) {
+            Tensor a = Tensor.empty(10), view = a.view(2, 5);
             a.release();
-            assertThatThrownBy(a::release).isInstanceOf(AssertionError.class).hasMessage("memory given back twice");
+            assertThatIllegalStateException().isThrownBy(a::release).withMessage(message);
+            assertThatIllegalStateException().isThrownBy(() -> a.get(0)).withMessage(message);
+            assertThatIllegalStateException().isThrownBy(view::toArray).withMessage(message.replace("10", "2, 5"));
         }
     }
 

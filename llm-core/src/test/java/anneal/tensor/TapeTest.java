@@ -2,6 +2,7 @@ package anneal.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import anneal.kernels.Activation;
@@ -237,6 +238,84 @@ class TapeTest {
             Tape.clear();
         }
         assertThat(bytes[1] - bytes[0]).isLessThan(4 * 4L * 4096);
+    }
+
+    // ---------------------------------------------------------------- remake
+
+    /** Layers x + matmulT(tanh x, w); the tanh is kept, or remade. */
+    private static Tensor layers(Tensor x, Tensor w, int count, boolean keep) {
+        Tensor y = x;
+        for (int i = 0; i < count; i++) {
+            Tensor in = y, hidden = Ops.activation(in, Activation.TANH), branch = Ops.matmulT(hidden, w);
+            if (!keep) {
+                Tape.remake(hidden, branch, () -> Ops.activation(in, Activation.TANH), in);
+            }
+            y = Ops.addInPlace(branch, in);
+        }
+        return y;
+    }
+
+    @Test
+    void whatIsRemadeGivesTheSameGradientsBitForBitInLessMemory() {
+        Tensor w = parameter(1, 64, 64), x = parameter(2, 64, 64);
+        long[] bytes = new long[2];
+        float[][][] grads = new float[2][][];
+        for (int run = 0; run < 2; run++) {
+            boolean keep = run == 0;
+            try (Memory.Scope step = Memory.scope(true)) {
+                grads[run] = gradients(List.of(w, x), () -> Ops.sum(layers(x, w, 20, keep)));
+                bytes[run] = step.bytes();
+            }
+        }
+        assertThat(grads[1]).isDeepEqualTo(grads[0]);
+        assertThat(bytes[1]).isLessThan(bytes[0] * 2 / 3);
+    }
+
+    @Test
+    void whatIsRemadeInAnInnerScopeOutlivesIt() {
+        Tensor w = parameter(1, 8, 8), x = parameter(2, 8, 8);
+        float[][] kept = gradients(List.of(w, x), () -> Ops.sum(layers(x, w, 3, true)));
+        w.zeroGrad();
+        x.zeroGrad();
+        Tensor loss = Ops.sum(layers(x, w, 3, false));
+        try (Memory.Scope inner = Memory.scope(true)) {
+            Tape.backward(loss);
+        }
+        assertThat(w.grad().toArray()).isEqualTo(kept[0]);
+        assertThat(x.grad().toArray()).isEqualTo(kept[1]);
+    }
+
+    @Test
+    void whatIsRemadeInsideACheckpointIsRemadeThere() {
+        Tensor w = parameter(1, 8, 8), x = parameter(2, 8, 8);
+        float[][] kept = gradients(List.of(w, x), () -> Ops.sum(layers(x, w, 3, true)));
+        UnaryOperator<Tensor> two = y -> layers(y, w, 2, false);
+        float[][] remade = gradients(List.of(w, x), () -> Ops.sum(layers(Tape.checkpoint(two, x), w, 1, false)));
+        assertThat(remade).isDeepEqualTo(kept);
+    }
+
+    @Test
+    void whatNoBackwardPassWillReadIsGivenBackForGood() {
+        Tensor frozen = parameter(1, 4, 4).trainable(false);
+        Tensor hidden = Ops.scale(frozen, 2f), y = Ops.scale(hidden, 3f);
+        try (Tape.Pause pause = Tape.pause()) {
+            Tape.remake(hidden, y, () -> Ops.scale(frozen, 2f), frozen);
+            assertThat(hidden.get(0)).as("kept while paused").isEqualTo(2 * frozen.get(0));
+        }
+        Tape.remake(hidden, y, () -> Ops.scale(frozen, 2f), frozen);
+        assertThat(Tape.size()).isZero();
+        assertThatIllegalStateException().isThrownBy(hidden::toArray).withMessageContaining("[4, 4] were given back");
+    }
+
+    @Test
+    void changingInPlaceWhatIsToBeRemadeFromIsAnError() {
+        Tensor w = parameter(1, 8, 8), x = parameter(2, 8, 8);
+        Tensor in = Ops.scale(x, 1f), hidden = Ops.scale(in, 2f), y = Ops.matmulT(hidden, w);
+        Tape.remake(hidden, y, () -> Ops.scale(in, 2f), in);
+        Ops.addInPlace(in, x);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> Tape.backward(Ops.sum(y)))
+                .withMessageContaining("was changed in place");
     }
 
     // ---------------------------------------------------------------- checkpoint
