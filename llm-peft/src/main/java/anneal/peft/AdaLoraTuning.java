@@ -54,7 +54,10 @@ final class AdaLoraTuning extends LinearTuning {
             return budget;
         }
         RankBudget.Steps asked = method.budget() instanceof RankBudget.Steps s ? s : new RankBudget.Steps(0, 0, 1, 0);
-        return asked.total() > 0 ? asked : asked.in(asked.tinit() + asked.tfinal() + 1);
+        return asked.total() > 0
+                ? asked
+                : new RankBudget.Steps(
+                        asked.tinit(), asked.tfinal(), asked.deltaT(), asked.tinit() + asked.tfinal() + 1);
     }
 
     /** By layer, which of the initial triplets are left. */

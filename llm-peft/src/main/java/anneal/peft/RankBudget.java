@@ -11,17 +11,18 @@ package anneal.peft;
  * .. total               target
  * </pre>
  *
- * <p>Zhang et al., arXiv:2303.10512, equation 8.
+ * <p>Zhang et al., arXiv:2303.10512, equation 8. Whatever the phases, the first choice is not that of step 1: it would find no scores to
+ * go by, and take every triplet away.
  */
 public sealed interface RankBudget {
-    /** The phases of a run of this many steps. */
+    /** The phases of a run of this many steps; refuses a run that is too short to see what matters before it chooses. */
     Steps in(long total);
 
     /**
-     * Phases as parts of the run, whatever its length.
+     * Phases as parts of the run, whatever its length from 2 steps on.
      *
-     * @param tinit part before any triplet is taken away
-     * @param tfinal part after the last one was
+     * @param tinit part before any triplet is taken away; at least one step
+     * @param tfinal part after the last one was; less in a run so short that no step would be left to take triplets away
      * @param deltaT part between two choices; at least one step
      */
     record Parts(double tinit, double tfinal, double deltaT) implements RankBudget {
@@ -43,11 +44,9 @@ public sealed interface RankBudget {
 
         @Override
         public Steps in(long total) {
-            return new Steps(
-                    Math.round(tinit * total),
-                    Math.round(tfinal * total),
-                    Math.max(1, Math.round(deltaT * total)),
-                    total);
+            long first = Math.clamp(Math.round(tinit * total), 1, Math.max(1, total - 1));
+            long last = Math.clamp(Math.round(tfinal * total), 0, Math.max(0, total - first - 1));
+            return new Steps(first, last, Math.max(1, Math.round(deltaT * total)), 0).in(total);
         }
     }
 
@@ -73,6 +72,12 @@ public sealed interface RankBudget {
 
         @Override
         public Steps in(long steps) {
+            long least = Math.max(1, tinit) + tfinal + 1;
+            if (steps < least) {
+                throw new IllegalArgumentException(
+                        "RankBudget: " + steps + " steps are too few to take ranks away: tinit " + tinit
+                                + " and tfinal " + tfinal + " need at least " + least);
+            }
             return new Steps(tinit, tfinal, deltaT, steps);
         }
 

@@ -186,6 +186,28 @@ class AdaLoraTest {
     }
 
     @Test
+    void theShortestRunsKeepTheirBudget() {
+        assertThat(RankBudget.Parts.PAPER.in(2)).isEqualTo(new RankBudget.Steps(1, 0, 1, 2));
+        assertThat(RankBudget.Parts.PAPER.in(3)).isEqualTo(new RankBudget.Steps(1, 1, 1, 3));
+        assertThat(RankBudget.Parts.PAPER.in(4)).isEqualTo(new RankBudget.Steps(1, 2, 1, 4));
+        assertThat(new RankBudget.Parts(0.9, 0.05, 0).in(10)).isEqualTo(new RankBudget.Steps(9, 0, 1, 10));
+        for (RankBudget budget : List.of(RankBudget.Parts.PAPER, new RankBudget.Steps(0, 0, 1, 0))) {
+            for (int steps = 2; steps <= 6; steps++) {
+                PlantedRanks model = model();
+                Adapters adapters = method().budget(budget).attach(model, 0);
+                try (Trainer trainer =
+                        new Trainer(adapters, new AdamW(), config(steps).build())) {
+                    trainer.fit(PlantedRanks.data(), model::loss);
+                }
+                assertThat(RankReport.of(adapters).isFinal()).isTrue();
+                assertThat(RankReport.of(adapters).total())
+                        .as(budget + ", " + steps + " steps: 4 layers of rank 2 on average")
+                        .isEqualTo(8);
+            }
+        }
+    }
+
+    @Test
     void beforeTheRanksAreFinalTheFileHoldsAll() {
         PlantedRanks model = model();
         Adapters adapters = method().attach(model, 0);
@@ -296,10 +318,19 @@ class AdaLoraTest {
             assertThatThrownBy(() -> trainer.fit(PlantedRanks.data(), model::loss))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage(
-                            "RankBudget: a run of 10 steps leaves none to take ranks away: tinit 8 + tfinal 2 must be"
-                                    + " less than 10");
+                            "RankBudget: 10 steps are too few to take ranks away: tinit 8 and tfinal 2 need at least 11");
             assertThat(trainer.steps()).isZero();
         }
+        assertThatThrownBy(() -> new RankBudget.Steps(0, 2, 1, 0).in(3))
+                .as("the choice of step 1 has no scores to go by")
+                .hasMessage("RankBudget: 3 steps are too few to take ranks away: tinit 0 and tfinal 2 need at least 4");
+        assertThatThrownBy(() -> RankBudget.Parts.PAPER.in(1))
+                .hasMessage("RankBudget: 1 steps are too few to take ranks away: tinit 1 and tfinal 0 need at least 2");
+        assertThatThrownBy(() -> new RankBudget.Steps(8, 2, 1, 10))
+                .as("PEFT's own rule, which a file must keep")
+                .hasMessage(
+                        "RankBudget: a run of 10 steps leaves none to take ranks away: tinit 8 + tfinal 2 must be less"
+                                + " than 10");
     }
 
     @Test
