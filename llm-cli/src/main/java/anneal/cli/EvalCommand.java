@@ -3,10 +3,12 @@ package anneal.cli;
 import anneal.Perplexity;
 import anneal.Pretrained;
 import anneal.io.Json;
-import anneal.peft.Adapters;
+import anneal.quant.QuantFormat;
 import anneal.tensor.Tape;
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,11 +38,15 @@ import picocli.CommandLine.Spec;
             "Examples:",
             "  anneal eval --model model.gguf --data wiki.txt",
             "  anneal eval --model folder --adapter runs/mine --data held-out.jsonl --window 256",
+            "  anneal eval --model folder --quantize nf4 --adapter runs/qlora --data held-out.jsonl",
             "  anneal eval --model model.gguf --against pruned distilled --data wiki.txt",
             "  anneal eval --model folder --against small.gguf runs/adapter --data wiki.txt --json table.json"
         })
 final class EvalCommand implements Callable<Integer> {
     private static final int USUAL_WINDOW = 512;
+
+    /** What a warning is written to that was given when the model was opened for the first time. */
+    private static final PrintWriter SILENT = new PrintWriter(Writer.nullWriter());
 
     @Mixin
     ModelFlags model = new ModelFlags();
@@ -95,7 +101,7 @@ final class EvalCommand implements Callable<Integer> {
         }
         List<Map<String, Object>> rows = new ArrayList<>();
         for (Subject s : subjects) {
-            try (Pretrained lm = s.load()) { // closed before the next one is opened
+            try (Pretrained lm = s.load(SILENT)) { // closed before the next one is opened
                 Score score = score(lm, text, length);
                 print(table, name(s, subjects), s, score);
                 rows.add(row(s, score));
@@ -118,19 +124,10 @@ final class EvalCommand implements Callable<Integer> {
 
     // ---------------------------------------------------------------- what is compared
 
-    /** A model, with an adapter or null. */
-    private record Subject(Path model, Path adapter) {
-        Pretrained load() {
-            Pretrained lm = Pretrained.load(model);
-            try {
-                if (adapter != null) {
-                    Adapters.load(lm.model().root(), adapter);
-                }
-                return lm;
-            } catch (RuntimeException | Error e) {
-                lm.close();
-                throw e;
-            }
+    /** A model, held in a format or as stored (null), with an adapter or null. */
+    private record Subject(Path model, QuantFormat format, Path adapter) {
+        Pretrained load(PrintWriter err) {
+            return ModelFlags.load(model, format, adapter, err);
         }
 
         long bytes() {
@@ -139,10 +136,11 @@ final class EvalCommand implements Callable<Integer> {
     }
 
     private List<Subject> subjects() {
-        List<Subject> all = new ArrayList<>(List.of(new Subject(model.model, model.adapter)));
+        QuantFormat format = model.quantize.format();
+        List<Subject> all = new ArrayList<>(List.of(new Subject(model.model, format, model.adapter)));
         for (Path other : against) {
             boolean adapter = Files.exists(other.resolve("adapter_config.json"));
-            all.add(adapter ? new Subject(model.model, other) : new Subject(other, null));
+            all.add(adapter ? new Subject(model.model, format, other) : new Subject(other, null, null));
         }
         return all;
     }
@@ -151,7 +149,7 @@ final class EvalCommand implements Callable<Integer> {
     private int window(List<Subject> subjects) {
         int least = window == null ? USUAL_WINDOW : window;
         for (Subject s : subjects) {
-            try (Pretrained lm = s.load()) {
+            try (Pretrained lm = s.load(spec.commandLine().getErr())) {
                 int limit = lm.model().contextLength();
                 if (window == null && limit > 0) {
                     least = Math.min(least, limit);
@@ -233,6 +231,9 @@ final class EvalCommand implements Callable<Integer> {
         row.put("model", s.model.toString());
         if (s.adapter != null) {
             row.put("adapter", s.adapter.toString());
+        }
+        if (s.format != null) {
+            row.put("quantize", s.format.name());
         }
         row.put("bytes", s.bytes());
         row.put("perplexity", score.perplexity.value());

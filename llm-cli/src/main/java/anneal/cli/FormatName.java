@@ -3,9 +3,12 @@ package anneal.cli;
 import anneal.quant.Fp4;
 import anneal.quant.Nf4;
 import anneal.quant.QuantFormat;
+import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * A storage format as flags name it: nf4 and fp4 are those of QLoRA, blocks of 64 with double quantisation, unless flags say otherwise;
@@ -16,6 +19,9 @@ import java.util.regex.Pattern;
  * @param single true if absmax values stay floats, else null
  */
 record FormatName(String name, Integer block, Boolean single) {
+    /** Weights that are not quantised. */
+    static final Pattern FLOATS = Pattern.compile("B?F(16|32)");
+
     /** What {@code --help} says of the names. */
     static final String NAMES = "nf4, fp4, int8; q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k";
 
@@ -35,6 +41,29 @@ record FormatName(String name, Integer block, Boolean single) {
         }
         int size = block != null ? block : four.group(2) != null ? Integer.parseInt(four.group(2)) : Nf4.USUAL_BLOCK;
         return four.group(1).equals("nf4") ? new Nf4(size, single == null) : new Fp4(size, single == null);
+    }
+
+    /**
+     * The flags that hold a base in a format as weights call it: "--quantize nf4-b128" for NF4-B128-DQ; empty if no flag makes it.
+     *
+     * @param stored names of the formats of its layers, as "F32, NF4-DQ"; floats are what was left as it was
+     */
+    static Optional<String> flags(String stored) {
+        List<String> names = Stream.of(stored.split(", "))
+                .filter(name -> !FLOATS.matcher(name).matches())
+                .toList();
+        if (names.size() != 1) {
+            return Optional.empty();
+        }
+        String name = names.getFirst().toLowerCase(Locale.ROOT);
+        try {
+            QuantFormat.of(name);
+        } catch (IllegalArgumentException e) { // a format that is only read
+            return Optional.empty();
+        }
+        boolean single = name.matches("(nf4|fp4)(-b\\d+)?");
+        return Optional.of(
+                "--quantize " + name.replaceFirst("^(nf4|fp4)(.*)-dq$", "$1$2") + (single ? " --no-double-quant" : ""));
     }
 
     private void requireUnused(String blockFlag) {

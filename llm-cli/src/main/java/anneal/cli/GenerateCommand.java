@@ -27,7 +27,8 @@ import picocli.CommandLine.Spec;
             "",
             "Examples:",
             "  anneal generate --model model.gguf --prompt \"What is the capital of France?\"",
-            "  anneal generate --model folder --adapter runs/mine --prompt \"Once\" --raw --temp 0.8 --top-p 0.95 --seed 3"
+            "  anneal generate --model folder --adapter runs/mine --prompt \"Once\" --raw --temp 0.8 --top-p 0.95 --seed 3",
+            "  anneal generate --model folder --quantize nf4 --adapter runs/qlora --prompt \"What colour is the sky?\""
         })
 final class GenerateCommand implements Callable<Integer> {
     @Mixin

@@ -5,6 +5,7 @@ import anneal.io.Folders;
 import anneal.model.Tokens;
 import anneal.peft.Adapters;
 import anneal.peft.MergeReport;
+import anneal.quant.QuantFormat;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
@@ -16,6 +17,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -32,7 +34,8 @@ import picocli.CommandLine.Spec;
             "Examples:",
             "  anneal merge --model model.gguf --adapter runs/mine --output merged",
             "  anneal merge --model folder --adapter runs/mine --output merged.gguf --format gguf --dtype q8_0",
-            "  anneal merge --model model.gguf --adapter runs/mine --output merged.gguf --keep-format"
+            "  anneal merge --model model.gguf --adapter runs/mine --output merged.gguf --keep-format",
+            "  anneal merge --model folder --quantize nf4 --adapter runs/qlora --output merged"
         })
 final class MergeCommand implements Callable<Integer> {
     private static final String PROBE = "The sky is blue because the air scatters the light of the sun.";
@@ -76,6 +79,9 @@ final class MergeCommand implements Callable<Integer> {
             description = "Of --keep-format: nothing is written if a logit differs by more (default: 0.5).")
     Double bound;
 
+    @ArgGroup(validate = false, heading = "%nAn adapter of QLoRA%n")
+    QuantizeFlags quantize = new QuantizeFlags();
+
     @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
     Path config;
 
@@ -85,9 +91,13 @@ final class MergeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         check();
+        QuantFormat held = quantize.format();
         RunFolder.requireNew(output, "");
         try (Pretrained lm = Pretrained.load(model)) {
-            Adapters adapters = Adapters.load(lm.model().root(), adapter);
+            if (held != null) {
+                QuantizeFlags.apply(held, lm, spec.commandLine().getOut());
+            }
+            Adapters adapters = ModelFlags.adapt(lm, adapter, spec.commandLine().getErr());
             try {
                 if (keepFormat) {
                     mergeStored(lm, adapters);

@@ -267,12 +267,12 @@ final class QuantizeCommand implements Callable<Integer> {
 
     private Outcome quantise(Pretrained lm, QuantFormat format, Runnable forward, Progress progress) {
         return switch (method.method) {
-            case rtn -> Outcome.of("rtn", QuantizeFlags.quantize(format, lm.model(), progress), Map.of());
+            case rtn -> Outcome.of("rtn", QuantizeFlags.quantize(format, lm.model(), progress::layer), Map.of());
             case gptq, awq, smoothquant, zeroquant -> {
                 if (method.onlyScales(format)) {
                     Map<String, String> chosen = method.scale(format, lm.model().root(), forward, progress::layer);
                     yield Outcome.of(
-                            method.method.name(), QuantizeFlags.quantize(format, lm.model(), progress), chosen);
+                            method.method.name(), QuantizeFlags.quantize(format, lm.model(), progress::layer), chosen);
                 }
                 yield Outcome.of(
                         method.onGrid(format).apply(lm.model().root(), path -> true, forward, progress::layer));

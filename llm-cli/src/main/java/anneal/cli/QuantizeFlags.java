@@ -2,6 +2,7 @@ package anneal.cli;
 
 import anneal.Pretrained;
 import anneal.model.Decoder;
+import anneal.nn.LayerWatch;
 import anneal.quant.QuantFormat;
 import anneal.quant.QuantReport;
 import anneal.quant.Quantizer;
@@ -9,12 +10,15 @@ import java.io.PrintWriter;
 import java.util.Locale;
 import picocli.CommandLine.Option;
 
-/** QLoRA: the base in few bits, under an adapter in floats; null = not given. */
+/**
+ * QLoRA: the base in few bits, under an adapter in floats; null = not given. Who trains an adapter so and who uses it give the same
+ * flags, and have the same numbers.
+ */
 final class QuantizeFlags {
     @Option(
             names = "--quantize",
             paramLabel = "NAME",
-            description = "Hold the base in this format while an adapter is trained on it: " + FormatName.NAMES
+            description = "Hold the base in this format under the adapter: " + FormatName.NAMES
                     + ", int4-g128. Head and embeddings keep their numbers; no file is changed (default: as stored).")
     String format;
 
@@ -46,7 +50,7 @@ final class QuantizeFlags {
     static void apply(QuantFormat format, Pretrained lm, PrintWriter out) {
         QuantReport report;
         try (Progress progress = new Progress(out, "quantising", Progress.UNKNOWN, 0)) {
-            report = quantize(format, lm.model(), progress);
+            report = quantize(format, lm.model(), progress::layer);
         }
         out.printf(
                 Locale.ROOT,
@@ -60,7 +64,7 @@ final class QuantizeFlags {
     }
 
     /** Rounds all linear layers but the head to nearest. */
-    static QuantReport quantize(QuantFormat format, Decoder model, Progress progress) {
-        return Quantizer.format(format).except(model.head().path()).apply(model, progress::layer);
+    static QuantReport quantize(QuantFormat format, Decoder model, LayerWatch watch) {
+        return Quantizer.format(format).except(model.head().path()).apply(model, watch);
     }
 }

@@ -244,8 +244,8 @@ class TrainingCommandsTest {
                 .isEqualTo(Json.read(plain.resolve("adapter_config.json")).map());
         assertThat(bytes(out.resolve("adapter_model.safetensors")))
                 .isNotEqualTo(bytes(plain.resolve("adapter_model.safetensors")));
-        ok("generate", "--model", model, "--adapter", out, "--prompt", "What", "--max-tokens", 2);
-        ok("merge", "--model", model, "--adapter", out, "--output", dir.resolve("merged"));
+        ok("generate", "--model", model, "--adapter", out, "--quantize", "nf4", "--prompt", "What", "--max-tokens", 2);
+        ok("merge", "--model", model, "--adapter", out, "--quantize", "nf4", "--output", dir.resolve("merged"));
         assertThat(contents(model)).isEqualTo(before);
         Path again = dir.resolve("again");
         ok("sft", "--config", out.resolve("config.yaml"), "--output", again);

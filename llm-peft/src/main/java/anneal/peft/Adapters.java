@@ -141,6 +141,14 @@ public final class Adapters implements Trainable {
         return tuning.paths();
     }
 
+    /**
+     * How the linear layers of the base are stored that these were made on: "NF4-DQ", "Q4_K, Q6_K". Of loaded adapters as their file
+     * remembers it; empty if it does not say.
+     */
+    public Optional<String> baseFormat() {
+        return Optional.ofNullable(base.format());
+    }
+
     // ---------------------------------------------------------------- what the method does while it is trained
 
     @Override
@@ -339,10 +347,10 @@ public final class Adapters implements Trainable {
             throw new UncheckedIOException(folder + " cannot be made: " + e.getMessage(), e);
         }
         AdapterFile<?> format = AdapterFile.of(as);
-        new SafetensorsWriter()
-                .metadata("format", "pt")
-                .metadata(BaseFingerprint.KEY, base.text())
-                .write(folder.resolve(format.weights()), NamedTensors.stored(inFile(format, stored), ""));
+        SafetensorsWriter writer =
+                new SafetensorsWriter().metadata("format", "pt").metadata(BaseFingerprint.KEY, base.text());
+        baseFormat().ifPresent(name -> writer.metadata(BaseFingerprint.FORMAT, name));
+        writer.write(folder.resolve(format.weights()), NamedTensors.stored(inFile(format, stored), ""));
         AdapterFile.write(folder.resolve(CONFIG), as, tuning);
         format.writeMore(folder, tuning);
     }
@@ -364,7 +372,7 @@ public final class Adapters implements Trainable {
             Safetensors file = Safetensors.open(weights, arena);
             Map<String, Tensor> places = adapters.inFile(format, adapters.tuning.stored());
             NamedTensors.fill(places, "", file.tensors(), weights.toString());
-            adapters.requireBase(file.metadata().get(BaseFingerprint.KEY), weights.toString());
+            adapters.requireBase(file.metadata(), weights.toString());
             format.checkMore(folder, adapters.tuning);
         } catch (IllegalArgumentException | IllegalStateException | UncheckedIOException e) {
             adapters.detach();
@@ -374,9 +382,10 @@ public final class Adapters implements Trainable {
     }
 
     /** The base that the file remembers, if it does, must be the one at hand; it stays in what is saved again. */
-    private void requireBase(String remembered, String where) {
+    private void requireBase(Map<String, String> metadata, String where) {
+        String remembered = metadata.get(BaseFingerprint.KEY);
         if (remembered != null) {
-            BaseFingerprint then = BaseFingerprint.parse(remembered, where);
+            BaseFingerprint then = BaseFingerprint.parse(remembered, metadata.get(BaseFingerprint.FORMAT), where);
             String different = then.compare(base, where);
             if (different != null) {
                 LOG.warn(different);

@@ -12,6 +12,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -24,10 +25,11 @@ import java.util.stream.IntStream;
  *
  * @param shapes first half of the SHA-256 of "path [out, in]" of all layers
  * @param sample a few numbers of layers spread over the model
+ * @param format how the layers are stored: "NF4-DQ", "Q4_K, Q6_K"; null of a file that does not say
  */
-record BaseFingerprint(String shapes, float[] sample) {
-    /** Key in the metadata of adapter_model.safetensors, where other readers do not mind it. */
-    static final String KEY = "anneal.base";
+record BaseFingerprint(String shapes, float[] sample, String format) {
+    /** Keys in the metadata of adapter_model.safetensors, where other readers do not mind them. */
+    static final String KEY = "anneal.base", FORMAT = "anneal.base.format";
 
     /** A base that differs by more than this, in relation to its size, is another one. */
     private static final double LIMIT = 0.5;
@@ -52,7 +54,9 @@ record BaseFingerprint(String shapes, float[] sample) {
             weight.row((int) ((i * 7919L + 13) % weight.out()), row);
             sample[i] = row[(int) ((i * 104_729L + 7) % row.length)];
         }
-        return new BaseFingerprint(hash(shapes), sample);
+        String format =
+                all.stream().map(l -> l.weight().format()).distinct().sorted().collect(Collectors.joining(", "));
+        return new BaseFingerprint(hash(shapes), sample, format);
     }
 
     private static String hash(String text) {
@@ -92,10 +96,12 @@ record BaseFingerprint(String shapes, float[] sample) {
                 ? null
                 : String.format(
                         Locale.ROOT,
-                        "%s was made for a base whose numbers differ from this model's by %.2g of their size: another"
-                                + " storage format, or trained since",
+                        "%s was made for a base whose numbers differ from this model's by %.2g of their size: %s",
                         where,
-                        distance);
+                        distance,
+                        format == null || format.equals(here.format)
+                                ? "another storage format, or trained since"
+                                : "they were held in " + format + ", here in " + here.format);
     }
 
     /** |a - b| / max(|a|, |b|). */
@@ -123,7 +129,7 @@ record BaseFingerprint(String shapes, float[] sample) {
                         .collect(Collectors.joining(","));
     }
 
-    static BaseFingerprint parse(String text, String where) {
+    static BaseFingerprint parse(String text, String format, String where) {
         try {
             int colon = text.indexOf(':');
             String[] numbers = colon == text.length() - 1
@@ -133,7 +139,7 @@ record BaseFingerprint(String shapes, float[] sample) {
             for (int i = 0; i < sample.length; i++) {
                 sample[i] = Float.parseFloat(numbers[i]);
             }
-            return new BaseFingerprint(text.substring(0, colon), sample);
+            return new BaseFingerprint(text.substring(0, colon), sample, format);
         } catch (NumberFormatException | StringIndexOutOfBoundsException e) {
             throw new IllegalArgumentException(
                     where + ": \"" + KEY + "\" of the metadata is no fingerprint: " + text, e);
@@ -142,7 +148,10 @@ record BaseFingerprint(String shapes, float[] sample) {
 
     @Override
     public boolean equals(Object o) {
-        return o instanceof BaseFingerprint f && f.shapes.equals(shapes) && Arrays.equals(f.sample, sample);
+        return o instanceof BaseFingerprint f
+                && f.shapes.equals(shapes)
+                && Arrays.equals(f.sample, sample)
+                && Objects.equals(f.format, format);
     }
 
     @Override

@@ -113,11 +113,33 @@ class BaseFingerprintTest {
     @Test
     void theTextHoldsEverything() {
         BaseFingerprint f = BaseFingerprint.of(new TinyModel(arena, 2));
-        assertThat(BaseFingerprint.parse(f.text(), "x")).isEqualTo(f);
+        assertThat(BaseFingerprint.parse(f.text(), f.format(), "x")).isEqualTo(f);
         assertThat(f.sample()).hasSize(32).doesNotContain(0f);
         assertThat(BaseFingerprint.of(new TinyModel(arena, 1))).isNotEqualTo(f);
         try (Arena one = Arena.ofShared()) {
             assertThat(Safetensors.open(weights, one).metadata()).containsEntry("anneal.base", f.text());
         }
+    }
+
+    @Test
+    void howTheBaseWasHeldIsRemembered() {
+        Adapters first = Lora.rank(2).on("q_proj").attach(new TinyModel(arena, 2));
+        assertThat(first.baseFormat()).contains("F32");
+        BaseFingerprint here = BaseFingerprint.of(changed(x -> x * 1.1f));
+        BaseFingerprint then = new BaseFingerprint(
+                here.shapes(), BaseFingerprint.of(new TinyModel(arena, 2)).sample(), "NF4-DQ");
+        assertThat(then.compare(here, "a"))
+                .isEqualTo(
+                        "a was made for a base whose numbers differ from this model's by 0.091 of their size: they were"
+                                + " held in NF4-DQ, here in F32");
+        assertThat(new BaseFingerprint(then.shapes(), then.sample(), null).compare(here, "a"))
+                .endsWith("of their size: another storage format, or trained since");
+        rewrite(new SafetensorsWriter().metadata("anneal.base", then.text()).metadata("anneal.base.format", "NF4-DQ"));
+        Adapters loaded = Adapters.load(new TinyModel(arena, 2), dir);
+        assertThat(loaded.baseFormat()).contains("NF4-DQ");
+        loaded.save(dir.resolve("again"));
+        assertThat(Adapters.load(new TinyModel(arena, 2), dir.resolve("again")).baseFormat())
+                .as("saved again it is still the adapter of that base")
+                .contains("NF4-DQ");
     }
 }
