@@ -164,7 +164,7 @@ class ClassifyCommandTest {
         bad(with(args, "--adapter", "last_layers", "--blocks", 3), "count 3 is more than the model's 2 blocks");
         bad(with(args, "--every", 5), "--every does not go with --adapter lora");
         bad(with(args, "--adapter", "lisa", "--target", "q_proj"), "--target", "lisa");
-        bad(with(args, "--adapter", "lisa", "--blocks", 3), "blocks 3 is more than the 2 that the model has");
+        bad(with(args, "--adapter", "lisa", "--blocks", 3), "blocks 3 is more than the model's 2 blocks");
         bad(with(args, "--packing"), "--packing does not go with classify");
         bad(with(args, "--label-smoothing", 0.1), "--label-smoothing does not go with classify");
         bad(with(args, "--target", "nothing"), "no linear layer fits nothing");

@@ -42,16 +42,7 @@ public record LastLayers(int count, boolean head, String baseModel) implements M
     CopyTuning tuning(Module root) {
         Map<String, Linear> linears = root.find(Linear.class);
         Map<String, Norm> norms = root.find(Norm.class);
-        int blocks = 1
-                + linears.keySet().stream()
-                        .map(Targets::block)
-                        .flatMapToInt(OptionalInt::stream)
-                        .max()
-                        .orElse(-1);
-        if (count > blocks) {
-            throw new IllegalArgumentException(
-                    "LastLayers: count " + count + " is more than the model's " + blocks + " blocks");
-        }
+        int blocks = Targets.requireBlocks(linears.keySet(), "LastLayers: count", count);
         if (head) {
             requireOwnHead(root);
         }

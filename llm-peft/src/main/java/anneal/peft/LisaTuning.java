@@ -66,16 +66,7 @@ final class LisaTuning implements Tuning {
 
     static LisaTuning of(Lisa method, Module root) {
         Map<String, Linear> linears = root.find(Linear.class);
-        int blocks = 1
-                + linears.keySet().stream()
-                        .map(Targets::block)
-                        .flatMapToInt(OptionalInt::stream)
-                        .max()
-                        .orElse(-1);
-        if (method.blocks() > blocks) {
-            throw new IllegalArgumentException(
-                    "Lisa: blocks " + method.blocks() + " is more than the " + blocks + " that the model has");
-        }
+        int blocks = Targets.requireBlocks(linears.keySet(), "Lisa: blocks", method.blocks());
         Map<Weight, Weight> dense = new IdentityHashMap<>();
         List<Table> tables = new ArrayList<>();
         root.find(Embedding.class).forEach((path, e) -> tables.add(table(path, e.weight(), dense, e::weight)));

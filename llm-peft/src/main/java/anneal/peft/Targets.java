@@ -112,6 +112,24 @@ public record Targets(
         return m.matches() ? OptionalInt.of(Integer.parseInt(m.group("idx"))) : OptionalInt.empty();
     }
 
+    /**
+     * The number of blocks of a model with these paths.
+     *
+     * @param what names the number {@code asked} of blocks in the error if it is more: "Lisa: blocks"
+     */
+    static int requireBlocks(Set<String> paths, String what, int asked) {
+        int blocks = 1
+                + paths.stream()
+                        .map(Targets::block)
+                        .flatMapToInt(OptionalInt::stream)
+                        .max()
+                        .orElse(-1);
+        if (asked > blocks) {
+            throw new IllegalArgumentException(what + " " + asked + " is more than the model's " + blocks + " blocks");
+        }
+        return blocks;
+    }
+
     private boolean inLayers(String path) {
         if (layers.isEmpty()) {
             return true;

@@ -203,6 +203,6 @@ class LisaTest {
     void saysWhatCannotBeDrawn() {
         refused(() -> Lisa.of(0, 1), "Lisa: blocks 0 must be at least 1");
         refused(() -> Lisa.of(1, 0), "Lisa: every 0 must be at least 1");
-        refused(() -> Lisa.of(6, 1).attach(model()), "Lisa: blocks 6 is more than the 5 that the model has");
+        refused(() -> Lisa.of(6, 1).attach(model()), "Lisa: blocks 6 is more than the model's 5 blocks");
     }
 }
