@@ -23,10 +23,8 @@ import java.util.List;
  */
 public record AdamW(double beta1, double beta2, double eps, double weightDecay) implements UpdateRule {
     public AdamW {
-        UpdateRule.requireIn("AdamW", "beta1", beta1, 0, 1);
-        UpdateRule.requireIn("AdamW", "beta2", beta2, 0, 1);
+        UpdateRule.requireDecays("AdamW", beta1, beta2, weightDecay);
         UpdateRule.requireIn("AdamW", "eps", eps, 0, Double.POSITIVE_INFINITY);
-        UpdateRule.requireIn("AdamW", "weightDecay", weightDecay, 0, Double.POSITIVE_INFINITY);
     }
 
     /** torch's defaults: betas 0.9 and 0.999, eps 1e-8, weight decay 0.01. */

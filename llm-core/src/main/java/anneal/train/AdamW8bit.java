@@ -29,10 +29,8 @@ public record AdamW8bit(double beta1, double beta2, double eps, double weightDec
     public static final int SMALLEST = 4096;
 
     public AdamW8bit {
-        UpdateRule.requireIn("AdamW8bit", "beta1", beta1, 0, 1);
-        UpdateRule.requireIn("AdamW8bit", "beta2", beta2, 0, 1);
+        UpdateRule.requireDecays("AdamW8bit", beta1, beta2, weightDecay);
         UpdateRule.requireIn("AdamW8bit", "eps", eps, 0, Double.POSITIVE_INFINITY);
-        UpdateRule.requireIn("AdamW8bit", "weightDecay", weightDecay, 0, Double.POSITIVE_INFINITY);
     }
 
     /** bitsandbytes' defaults: betas 0.9 and 0.999, eps 1e-8, weight decay 0.01. */

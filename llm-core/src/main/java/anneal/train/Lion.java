@@ -22,9 +22,7 @@ import java.util.List;
  */
 public record Lion(double beta1, double beta2, double weightDecay) implements UpdateRule {
     public Lion {
-        UpdateRule.requireIn("Lion", "beta1", beta1, 0, 1);
-        UpdateRule.requireIn("Lion", "beta2", beta2, 0, 1);
-        UpdateRule.requireIn("Lion", "weightDecay", weightDecay, 0, Double.POSITIVE_INFINITY);
+        UpdateRule.requireDecays("Lion", beta1, beta2, weightDecay);
     }
 
     /** The paper's betas 0.9 and 0.99, no weight decay. */

@@ -18,9 +18,7 @@ import java.util.List;
  */
 public record Lion8bit(double beta1, double beta2, double weightDecay) implements UpdateRule {
     public Lion8bit {
-        UpdateRule.requireIn("Lion8bit", "beta1", beta1, 0, 1);
-        UpdateRule.requireIn("Lion8bit", "beta2", beta2, 0, 1);
-        UpdateRule.requireIn("Lion8bit", "weightDecay", weightDecay, 0, Double.POSITIVE_INFINITY);
+        UpdateRule.requireDecays("Lion8bit", beta1, beta2, weightDecay);
     }
 
     /** The paper's betas 0.9 and 0.99, no weight decay. */

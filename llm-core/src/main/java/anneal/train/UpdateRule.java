@@ -44,6 +44,13 @@ public interface UpdateRule {
     /** Changes the parameter and its state, given in the order of {@link #slots}, in place. */
     void update(Tensor p, RuleState state, Update u);
 
+    /** Throws unless the numbers are some that a rule with momentum and decoupled weight decay can have. */
+    static void requireDecays(String rule, double beta1, double beta2, double weightDecay) {
+        requireIn(rule, "beta1", beta1, 0, 1);
+        requireIn(rule, "beta2", beta2, 0, 1);
+        requireIn(rule, "weightDecay", weightDecay, 0, Double.POSITIVE_INFINITY);
+    }
+
     /** Throws "rule: what value must be in [from, below)" unless it is. */
     static void requireIn(String rule, String what, double value, double from, double below) {
         if (!(value >= from && value < below)) {
