@@ -4,29 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.ArenaFixture;
 import anneal.tensor.SubspaceOps.Span;
-import java.lang.foreign.Arena;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@link SubspaceOps}: the value is the input's, the gradient that of the projection's formula in double. */
-class SubspaceOpsTest {
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class SubspaceOpsTest extends ArenaFixture {
     private static Tensor random(Rng rng, int rows, int columns) {
         float[] x = new float[rows * columns];
         for (int i = 0; i < x.length; i++) {

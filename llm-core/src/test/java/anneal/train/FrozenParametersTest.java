@@ -3,38 +3,19 @@ package anneal.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.tensor.Shape;
 import anneal.tensor.ShapeException;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What an optimiser does about parameters that are trained in turns. */
-class FrozenParametersTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        arena.close();
-    }
-
+class FrozenParametersTest extends ArenaFixture {
     private Tensor parameter() {
         Tensor p = Tensor.allocate(arena, Shape.of(2));
         p.set(new float[] {1, -2});

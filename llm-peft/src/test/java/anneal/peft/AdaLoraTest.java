@@ -3,6 +3,7 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.io.Safetensors;
 import anneal.tensor.Memory;
@@ -19,12 +20,9 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class AdaLoraTest {
+class AdaLoraTest extends ArenaFixture {
     private static final Map<String, Integer> PLANTED = new LinkedHashMap<>();
 
     static {
@@ -32,22 +30,6 @@ class AdaLoraTest {
         PLANTED.put("model.layers.0.v", 0);
         PLANTED.put("model.layers.1.q", 1);
         PLANTED.put("model.layers.1.v", 3);
-    }
-
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     private PlantedRanks model() {

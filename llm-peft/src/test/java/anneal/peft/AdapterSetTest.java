@@ -3,39 +3,25 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.nn.Linear;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.ShapeException;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.nio.file.Path;
 import java.util.Arrays;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class AdapterSetTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
+class AdapterSetTest extends ArenaFixture {
     private TinyModel model;
     private AdapterSet set;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         model = new TinyModel(arena, 2);
         set = new AdapterSet(model);
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     private static Lora lora(int rank, String... names) {

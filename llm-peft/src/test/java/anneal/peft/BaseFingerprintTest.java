@@ -3,6 +3,7 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Safetensors;
 import anneal.io.SafetensorsWriter;
 import anneal.nn.Linear;
@@ -12,32 +13,20 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.UnaryOperator;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class BaseFingerprintTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
+class BaseFingerprintTest extends ArenaFixture {
     private Path weights;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         Lora.rank(2)
                 .init(Lora.Init.RANDOM)
                 .on("q_proj")
                 .attach(new TinyModel(arena, 2))
                 .save(dir);
         weights = dir.resolve("adapter_model.safetensors");
-    }
-
-    @AfterEach
-    void close() {
-        arena.close();
     }
 
     /** The model with all its matrices changed. */

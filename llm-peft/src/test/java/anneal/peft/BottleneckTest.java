@@ -4,6 +4,7 @@ import static anneal.peft.PrefixTuningTest.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.model.Decoder;
@@ -11,27 +12,13 @@ import anneal.model.Family;
 import anneal.nn.SubLayer;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
-import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class BottleneckTest {
-    @TempDir
-    Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class BottleneckTest extends ArenaFixture {
     private Decoder model() {
         return SocketContract.model(Family.LLAMA, arena);
     }

@@ -3,27 +3,23 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.peft.Combination.Kind;
 import anneal.peft.Combination.Majority;
 import anneal.tensor.Rng;
-import anneal.tensor.Tape;
-import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-class CombinationTest {
-    private Arena arena;
+class CombinationTest extends ArenaFixture {
     private TinyModel model;
     private AdapterSet set;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         model = new TinyModel(arena, 2);
         set = new AdapterSet(model);
         set.add("plain", random(4).alpha(3).on("q_proj", "down_proj").build(), 1);
@@ -36,12 +32,6 @@ class CombinationTest {
                         .alphaOf("v_proj", 1)
                         .build(),
                 3);
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     private static Lora.Builder random(int rank) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.ArenaFixture;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
 import anneal.tensor.Shape;
@@ -14,35 +15,15 @@ import anneal.train.Loss;
 import anneal.train.Schedule;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
-import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.function.IntFunction;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** {@link Fisher}, {@link Ewc} and {@link OrthogonalLora} on numbers that can be followed by hand, in a trainer, and in files. */
-class ContinualTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class ContinualTest extends ArenaFixture {
     private Tensor parameter(float... values) {
         Tensor p = Tensor.allocate(arena, Shape.of(values.length)).trainable(true);
         p.set(values);
@@ -159,12 +140,6 @@ class ContinualTest {
                 var _ = Tape.pause()) {
             return method.overlaps().item();
         }
-    }
-
-    private static void refused(Runnable call, String message) {
-        assertThatThrownBy(call::run)
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(message);
     }
 
     @Test

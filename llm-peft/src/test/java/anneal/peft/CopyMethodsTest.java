@@ -3,41 +3,20 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.nn.DenseWeight;
 import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Module;
-import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Options and refusals of LN tuning, BitFit, the last layers and trainable tokens. */
-class CopyMethodsTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class CopyMethodsTest extends ArenaFixture {
     private TinyModel model() {
         return new TinyModel(arena, 2);
     }
@@ -117,12 +96,6 @@ class CopyMethodsTest {
         assertThat(Adapters.load(new TinyModel(arena, 2, true), dir).paths()).containsExactly("model.embed_tokens");
         assertThatThrownBy(() -> Adapters.load(model(), dir)) // not tied: the second name has no place
                 .hasMessageContaining("base_model.model.lm_head.trainable_tokens_delta [2, 12] has no place");
-    }
-
-    private static void refused(Runnable call, String message) {
-        assertThatThrownBy(call::run)
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(message);
     }
 
     @Test

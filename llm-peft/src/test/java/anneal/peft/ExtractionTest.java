@@ -4,35 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.ArenaFixture;
 import anneal.nn.Linear;
-import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.nio.file.Path;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class ExtractionTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
+class ExtractionTest extends ArenaFixture {
     private TinyModel base;
     private TinyModel tuned;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         base = new TinyModel(arena, 2);
         tuned = new TinyModel(arena, 2);
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     /** Adds an update of rank 3 to these layers of the tuned model. */

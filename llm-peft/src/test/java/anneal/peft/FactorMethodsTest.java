@@ -3,39 +3,20 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Options and refusals of IA3, LoHa, LoKr and VeRA. */
-class FactorMethodsTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class FactorMethodsTest extends ArenaFixture {
     private TinyModel model() {
         return new TinyModel(arena, 2);
     }
@@ -199,12 +180,6 @@ class FactorMethodsTest {
     }
 
     // ---------------------------------------------------------------- refusals
-
-    private static void refused(Runnable call, String message) {
-        assertThatThrownBy(call::run)
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(message);
-    }
 
     @Test
     void refusesOptionsOutOfRange() {

@@ -1,8 +1,8 @@
 package anneal.peft;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.nn.Embedding;
 import anneal.nn.Linear;
 import anneal.nn.Trainable;
@@ -16,7 +16,6 @@ import anneal.train.Optimizer;
 import anneal.train.Schedule;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
-import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -24,29 +23,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class LisaTest {
+class LisaTest extends ArenaFixture {
     private static final int BLOCKS = 5;
-
-    @TempDir
-    Path dir;
-
-    private Arena arena;
-
-    @BeforeEach
-    void open() {
-        arena = Arena.ofShared();
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
 
     private TinyModel model() {
         return new TinyModel(arena, BLOCKS);
@@ -191,12 +171,6 @@ class LisaTest {
                 .allSatisfy(e -> assertThat(e.getValue().tracked())
                         .as(e.getKey())
                         .isEqualTo(!e.getKey().contains("q_proj")));
-    }
-
-    private static void refused(Runnable call, String message) {
-        assertThatThrownBy(call::run)
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(message);
     }
 
     @Test

@@ -3,6 +3,7 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.kernels.F32Matrix;
 import anneal.nn.DenseWeight;
 import anneal.nn.Embedding;
@@ -21,29 +22,15 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Every component of every record of the LoRA family changes something; what does not go together is named. */
-class LoraOptionsTest {
-    @TempDir
-    Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class LoraOptionsTest extends ArenaFixture {
     private TinyModel model() {
         return new TinyModel(arena, 2);
     }

@@ -2,6 +2,7 @@ package anneal.peft;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
@@ -14,7 +15,6 @@ import anneal.tensor.Ops;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,25 +22,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Starts that look at data, against those that PEFT made of the same batch (src/test/python/make_peft_cases.py). */
-class LoraStartsGoldenTest {
-    @TempDir
-    private Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class LoraStartsGoldenTest extends ArenaFixture {
     private static Path resource(String name) {
         try {
             return Path.of(LoraStartsGoldenTest.class.getResource(name).toURI());

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
@@ -18,34 +19,20 @@ import anneal.train.Sgd;
 import anneal.train.TrainConfig;
 import anneal.train.Trainer;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class OsfTest {
-    @TempDir
-    Path dir;
-
-    private Arena arena;
+class OsfTest extends ArenaFixture {
     private TinyModel model;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         model = new TinyModel(arena, 2);
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     private Map<String, Tensor> matrices() {
@@ -153,12 +140,6 @@ class OsfTest {
         Json.write(half.resolve("adapter_config.json"), o);
         assertThatThrownBy(() -> Adapters.load(new TinyModel(arena, 2), half)) // half of 12 is PEFT's default
                 .hasMessageContaining("adapter_model.safetensors");
-    }
-
-    private static void refused(Runnable call, String message) {
-        assertThatThrownBy(call::run)
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(message);
     }
 
     @Test

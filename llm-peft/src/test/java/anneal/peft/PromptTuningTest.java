@@ -4,6 +4,7 @@ import static anneal.peft.PrefixTuningTest.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.model.Decoder;
 import anneal.model.Family;
@@ -12,28 +13,14 @@ import anneal.nn.Linear;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Prompt tuning and P-tuning: options, files, what is refused. */
-class PromptTuningTest {
-    @TempDir
-    Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class PromptTuningTest extends ArenaFixture {
     private Decoder model() {
         return SocketContract.model(Family.LLAMA, arena);
     }

@@ -3,6 +3,7 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.kernels.Matrix;
 import anneal.nn.DenseWeight;
 import anneal.nn.Linear;
@@ -10,33 +11,22 @@ import anneal.nn.StoredWeight;
 import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
 import anneal.tensor.DType;
-import anneal.tensor.Tape;
 import anneal.tensor.Tensor;
-import java.lang.foreign.Arena;
 import java.util.function.Supplier;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Merging into the storage that a layer has. */
-class StoredMergeTest {
-    private Arena arena;
+class StoredMergeTest extends ArenaFixture {
     private TinyModel model;
     private Supplier<Tensor> probe;
 
     @BeforeEach
     void open() {
-        arena = Arena.ofShared();
         model = new TinyModel(arena, 2);
         probe = model::forward;
-    }
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
     }
 
     /** All layers, stored as they lie, in this type. */

@@ -3,30 +3,15 @@ package anneal.peft;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.ArenaFixture;
 import anneal.io.Json;
 import anneal.nn.Linear;
-import anneal.tensor.Tape;
-import java.lang.foreign.Arena;
-import java.nio.file.Path;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Modules that are trained and saved whole, beside every method for which PEFT has them. */
-class WholeModulesTest {
-    @TempDir
-    private Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        Tape.clear();
-        arena.close();
-    }
-
+class WholeModulesTest extends ArenaFixture {
     private static SavingBuilder<?> method(String name) {
         return switch (name) {
             case "lora" -> Lora.rank(2).on("q_proj");
