@@ -2,7 +2,9 @@ package anneal.model;
 
 import anneal.io.StoredTensor;
 import anneal.io.TensorEntry;
+import anneal.kernels.F32Matrix;
 import anneal.kernels.Matrix;
+import anneal.nn.DenseWeight;
 import anneal.nn.Embedding;
 import anneal.nn.FolderForm;
 import anneal.nn.Linear;
@@ -76,8 +78,7 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
 
     private static void add(List<ModelTensor> all, String name, Tensor vector) {
         if (vector != null) {
-            all.add(new ModelTensor(
-                    name, new anneal.kernels.F32Matrix(vector.buf(), 1, (int) vector.size()), true, null));
+            all.add(new ModelTensor(name, new F32Matrix(vector.buf(), 1, (int) vector.size()), true, null));
         }
     }
 
@@ -85,7 +86,7 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
     TensorEntry entry(String as, int[] order) {
         int rows = vector ? matrix.cols() : matrix.rows();
         long[] shape = vector ? new long[] {rows} : new long[] {rows, matrix.cols()};
-        return TensorEntry.lazy(as, DType.F32, shape, () -> vector ? elements(order) : floats(order, false));
+        return TensorEntry.lazy(as, DType.F32, shape, () -> vector ? elements(order) : floats(order));
     }
 
     /** The tensor as GGUF holds it: its blocks if it has some, else as {@link #entry}. Rows are moved whole. */
@@ -101,7 +102,11 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
     /** The tensor as f32, standing as [in, out]. */
     TensorEntry turned(String as) {
         long[] shape = {matrix.cols(), matrix.rows()};
-        return TensorEntry.lazy(as, DType.F32, shape, () -> floats(null, true));
+        return TensorEntry.lazy(
+                as,
+                DType.F32,
+                shape,
+                () -> DenseWeight.turned(matrix, Arena.ofAuto()).tensor().buf());
     }
 
     private MemorySegment elements(int[] order) {
@@ -115,20 +120,9 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
         return to;
     }
 
-    private MemorySegment floats(int[] order, boolean turned) {
-        int rows = matrix.rows(), cols = matrix.cols();
-        MemorySegment to = Arena.ofAuto().allocate(Math.max(4, 4L * rows * cols), 64);
-        float[] row = new float[cols];
-        for (int i = 0; i < rows; i++) {
-            matrix.widen(order == null ? i : order[i], 0, cols, row, 0);
-            if (turned) {
-                for (int j = 0; j < cols; j++) {
-                    to.set(FLOAT, 4L * ((long) j * rows + i), row[j]);
-                }
-            } else {
-                MemorySegment.copy(row, 0, to, FLOAT, 4L * i * cols, cols);
-            }
-        }
-        return to;
+    private MemorySegment floats(int[] order) {
+        Arena arena = Arena.ofAuto();
+        DenseWeight floats = order == null ? DenseWeight.copy(matrix, arena) : DenseWeight.rows(matrix, order, arena);
+        return floats.tensor().buf();
     }
 }

@@ -3,6 +3,7 @@ package anneal.nn;
 import anneal.kernels.F32Matrix;
 import anneal.kernels.Kernels;
 import anneal.kernels.Matrix;
+import anneal.kernels.TransposedMatrix;
 import anneal.tensor.Ops;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
@@ -20,6 +21,23 @@ public record DenseWeight(Tensor tensor) implements Weight {
         Tensor tensor = Tensor.allocate(arena, Shape.of(matrix.rows(), matrix.cols()));
         Kernels.get().widen(tensor.buf(), matrix);
         return new DenseWeight(tensor);
+    }
+
+    /** These rows of a matrix, in this order. */
+    public static DenseWeight rows(Matrix matrix, int[] order, Arena arena) {
+        Tensor tensor = Tensor.allocate(arena, Shape.of(order.length, matrix.cols()));
+        Kernels.get().embedding(tensor.buf(), matrix, order);
+        return new DenseWeight(tensor);
+    }
+
+    /** The numbers of a matrix turned round: [in, out]. */
+    public static DenseWeight turned(Matrix matrix, Arena arena) {
+        return copy(
+                matrix instanceof TransposedMatrix view
+                        ? view.stored()
+                        // by way of floats: a number of a block alone costs the whole block
+                        : new TransposedMatrix(copy(matrix, Arena.ofAuto()).matrix()),
+                arena);
     }
 
     @Override
