@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import anneal.tensor.Linalg;
 import anneal.tensor.Ops;
 import anneal.tensor.Rng;
+import anneal.tensor.RoundOps;
 import anneal.tensor.Tensor;
 import java.util.function.UnaryOperator;
 
@@ -42,7 +43,8 @@ record LoraStart(Tensor a, Tensor b, Tensor base) {
                 Linalg.Qr qr = Linalg.qr(w);
                 yield residual(w, firstRows(qr.r(), rank), Ops.columns(qr.q(), 0, rank), scaling);
             }
-            case LoraInit.LoftQ q -> loftQ(w, rank, q.bits() == 4 ? LoraStart::nf4 : LoraStart::int8, q.iterations());
+            case LoraInit.LoftQ q ->
+                loftQ(w, rank, q.bits() == 4 ? x -> RoundOps.nf4(x, NF4_BLOCK) : LoraStart::int8, q.iterations());
             case LoraInit.Eva _ -> new LoraStart(seen, Tensor.zeros(w.dim(0), rank), null);
             case LoraInit.LoraGa ga -> gradient(ga, w, rank, scaling, seen);
         };
@@ -88,51 +90,8 @@ record LoraStart(Tensor a, Tensor b, Tensor base) {
         }
     }
 
-    /** The sixteen values of NF4: quantiles of a normal distribution. Dettmers et al., arXiv:2305.14314, appendix E. */
-    private static final float[] NF4 = {
-        -1f,
-        -0.6961928009986877f,
-        -0.5250730514526367f,
-        -0.39491748809814453f,
-        -0.28444138169288635f,
-        -0.18477343022823334f,
-        -0.09105003625154495f,
-        0f,
-        0.07958029955625534f,
-        0.16093020141124725f,
-        0.24611230194568634f,
-        0.33791524171829224f,
-        0.44070982933044434f,
-        0.5626170039176941f,
-        0.7229568362236023f,
-        1f
-    };
-
+    /** Numbers that share a scale in LoftQ's NF4, as in bitsandbytes' default. */
     static final int NF4_BLOCK = 64;
-
-    /** w with each number replaced by the nearest NF4 value, in blocks of 64 along the rows. */
-    static Tensor nf4(Tensor w) {
-        float[] x = w.toArray();
-        for (int from = 0; from < x.length; from += NF4_BLOCK) {
-            int to = Math.min(x.length, from + NF4_BLOCK);
-            float largest = 0;
-            for (int i = from; i < to; i++) {
-                largest = Math.max(largest, Math.abs(x[i]));
-            }
-            for (int i = from; i < to && largest > 0; i++) {
-                x[i] = nearestNf4(x[i] / largest) * largest;
-            }
-        }
-        return Tensor.of(x, w.dim(0), w.dim(1));
-    }
-
-    static float nearestNf4(float x) {
-        float best = NF4[0];
-        for (float v : NF4) {
-            best = Math.abs(x - v) < Math.abs(x - best) ? v : best;
-        }
-        return best;
-    }
 
     /** w in steps of the largest of its row over 127, rounded to f16 first as bitsandbytes does. */
     private static Tensor int8(Tensor w) {

@@ -8,6 +8,7 @@ import anneal.model.Decoder;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
+import anneal.tensor.RoundOps;
 import anneal.tensor.Tensor;
 import anneal.train.ParameterGroup;
 import java.io.IOException;
@@ -138,7 +139,7 @@ final class LoraGoldenCase extends PeftGoldenTest.Case {
         }
         for (int i = 0; i < x.length; i++) {
             int scale = i / columns * (columns / block) + i % columns / block;
-            x[i] = LoraStart.nearestNf4(x[i] / largest[i / block]) * largest[scale];
+            x[i] = RoundOps.nearestNf4(x[i] / largest[i / block]) * largest[scale];
         }
         return Tensor.of(x, w.dim(0), columns);
     }
