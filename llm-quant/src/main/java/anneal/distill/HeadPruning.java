@@ -42,10 +42,10 @@ public final class HeadPruning {
     private static Linear projection(Decoder model, int layer, String name) {
         Map<String, Module> parts = model.attention(layer).children();
         if (!parts.containsKey("q_proj")) {
-            throw new IllegalArgumentException("prune: the attention of "
-                    + model.config().family()
-                    + " has no q_proj and o_proj of its own, and its config.json no size of a head but n_embd / n_head:"
-                    + " its heads cannot be taken out");
+            throw new IllegalArgumentException("prune: no heads can be taken out of a "
+                    + model.config().family().modelType()
+                    + ": its projections are packed in one and its config.json has no"
+                    + " size of a head but n_embd / n_head");
         }
         return (Linear) parts.get(name);
     }

@@ -69,8 +69,10 @@ class HeadPruningTest extends PruningFixture {
         Decoder packed = new Decoder(config, Init.usual(config).weights(config, 3, arena));
         assertThatThrownBy(() -> HeadPruning.importance(packed, () -> {}))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageEndingWith(
-                        "has no q_proj and o_proj of its own, and its config.json no size of a head but n_embd / n_head:"
-                                + " its heads cannot be taken out");
+                .hasMessage(
+                        "prune: no heads can be taken out of a gpt2: its projections are packed in one and its config.json"
+                                + " has no size of a head but n_embd / n_head");
+        assertThatThrownBy(() -> HeadPruning.keep(packed, new int[][] {{0, 1}}, arena))
+                .hasMessageStartingWith("prune: no heads can be taken out of a gpt2: ");
     }
 }
