@@ -95,8 +95,8 @@ class EmittedKernelsTest {
             MemorySegment s = arena.allocate(bytes.length);
             MemorySegment.copy(bytes, 0, s, JAVA_BYTE, 0, bytes.length);
             int[] halves = switch (layout) {
-                case Q4_0, Q8_0 -> new int[] {0};
-                case Q4_1, Q4_K -> new int[] {0, 2};
+                case Q4_0, Q5_0, Q8_0 -> new int[] {0};
+                case Q4_1, Q5_1, Q4_K, Q5_K -> new int[] {0, 2};
                 case Q6_K -> new int[] {208};
             };
             for (long at = 0; at < bytes.length; at += layout.bytes()) {

@@ -12,8 +12,8 @@ import anneal.kernels.emit.Vec.Ymm;
  * RDI  block of w            RBX  bytes of a row, RBP three times that      R12  what is fetched ahead of w
  * R10  x, if it is floats    R11  what is prepared of the block      RAX  blocks left
  * ymm0   codes, then products of a group      ymm1   its factor      ymm8 .. ymm11   the rows' sums
- * ymm2 .. ymm6   on the way                   ymm14  16 bits of 1, or what is subtracted from codes
- * ymm7, ymm12, ymm13, ymm15   see {@link RowBlocks}
+ * ymm2 .. ymm5   on the way                   ymm14  16 bits of 1, or what is subtracted from codes
+ * ymm6, ymm7, ymm12, ymm13, ymm15   see {@link RowBlocks}
  * </pre>
  *
  * <p>Registers of 256 bits at every level: a block is 32 bytes of codes, and memory is slower than that. VNNI takes the place

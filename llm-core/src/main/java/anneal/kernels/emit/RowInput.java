@@ -11,8 +11,8 @@ import anneal.kernels.emit.Vec.Ymm;
  * <pre>
  * codes    a group's 32 signed bytes q = round(x / d), d = max |x| / 127, halves to the even one
  * sums     where blocks have a minimum: eight floats by which the block's minima are multiplied
- *          where codes stand for q - 8 or q - 32: for each group eight integers, the sums of 8 q or 32 q that the products'
- *          lanes have too much
+ *          where codes stand for q - 8, q - 16 or q - 32: for each group eight integers, the sums of 8 q (16 q, 32 q) that the
+ *          products' lanes have too much
  * scales   d of each group, eight times
  * </pre>
  *
@@ -49,7 +49,7 @@ record RowInput(Layout layout, boolean eightBits) {
      * ymm0 .. ymm3   32 floats, then integers; ymm0 at last bytes
      * ymm4   |x|, its maximum, d        ymm5   127 / max |x|, sums        ymm6   other lanes of them
      * ymm9   all bits but the sign      ymm10  127         ymm11  largest float
-     * ymm12  order of lanes behind the packing             ymm13  bytes 1, 8 or 32
+     * ymm12  order of lanes behind the packing             ymm13  bytes 1, 8, 16 or 32
      * ymm14  16 bits of 1               ymm15  all bits of the odd lanes
      * </pre>
      */
@@ -164,11 +164,11 @@ record RowInput(Layout layout, boolean eightBits) {
             }
         }
 
-        /** Q4_1: sums in the odd lanes, where a block's halves have m; Q4_K: one number for the group, negated. */
+        /** Blocks of one group: sums in the odd lanes, where a block's halves have m; K-quants: one number for the group, negated. */
         private void minimum(int g) {
             y.vpshufd(y.reg(6), y.reg(5), SWAP_NEIGHBOURS);
             y.vaddps(y.reg(5), y.reg(5), y.reg(6));
-            if (layout == Layout.Q4_1) {
+            if (layout.groups() == 1) {
                 scaled(y, y.reg(5), y.reg(4));
                 y.vpand(y.reg(5), y.reg(5), y.reg(15));
                 y.vmovups(Mem.at(Gp.RSI, RowInput.this.sums(0)), y.reg(5));

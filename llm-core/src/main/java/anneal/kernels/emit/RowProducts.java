@@ -23,10 +23,16 @@ public final class RowProducts {
         Q4_0(18, 1, 8, false),
         /** Halves d and m, 16 bytes of codes: d q + m. */
         Q4_1(20, 1, 0, true),
+        /** Half d, 4 bytes of fifth bits, 16 bytes of codes: d (q - 16). */
+        Q5_0(22, 1, 16, false),
+        /** Halves d and m, 4 bytes of fifth bits, 16 bytes of codes: d q + m. */
+        Q5_1(24, 1, 0, true),
         /** Half d, 32 signed bytes: d q. */
         Q8_0(34, 1, 0, false),
         /** Halves d and dmin, scales and minima of six bits, 128 bytes of codes: d s q - dmin m. */
         Q4_K(144, 8, 0, true),
+        /** As Q4_K with 32 bytes of fifth bits before the codes. */
+        Q5_K(176, 8, 0, true),
         /** 128 bytes of lower and 64 of upper bits of codes, scales of 16 numbers, half d: d s (q - 32). */
         Q6_K(210, 8, 32, false);
 

@@ -147,6 +147,16 @@ final class Vectors<V extends Vec> {
         memory(new Op(M38, P66, 0x79).step(SHORT), to.number(), 0, from, null, false);
     }
 
+    /** Each byte is the one of a that its index chooses within the same 128 bits. No 512-bit form. */
+    void vpshufb(V to, V a, V index) {
+        register(new Op(M38, P66, 0x00), to.number(), a.number(), index.number(), null);
+    }
+
+    /** A byte in all lanes of bytes. No 512-bit form. */
+    void vpbroadcastb(V to, Mem from) {
+        memory(new Op(M38, P66, 0x78).step(1), to.number(), 0, from, null, false);
+    }
+
     /** 128 bits in both halves; 256-bit registers 0 to 15 only. */
     void vbroadcasti128(V to, Mem from) {
         memory(new Op(M38, P66, 0x5A), to.number(), 0, from, null, false);
@@ -351,6 +361,11 @@ final class Vectors<V extends Vec> {
     /** All bits of a lane = a is greater than b, with signs; registers 0 to 15. No 512-bit form. */
     void vpcmpgtd(V to, V a, V b) {
         register(new Op(M0F, P66, 0x66), to.number(), a.number(), b.number(), null);
+    }
+
+    /** All bits of a byte = a equals b; registers 0 to 15. No 512-bit form. */
+    void vpcmpeqb(V to, V a, V b) {
+        register(new Op(M0F, P66, 0x74), to.number(), a.number(), b.number(), null);
     }
 
     void vpaddd(V to, V a, V b) {

@@ -237,6 +237,8 @@ class AssemblerTest {
             three("vpandn", Vectors::vpandn);
             three("vpor", Vectors::vpor);
             three("vpcmpgtd", Vectors::vpcmpgtd);
+            three("vpcmpeqb", Vectors::vpcmpeqb);
+            three("vpshufb", Vectors::vpshufb);
             three("vcmpunordps", Vectors::vcmpunordps);
             three("vblendvps", ", " + name(reg(13)), false, (v, a, b, c) -> v.vblendvps(a, b, c, reg(13)));
             three("vdivps", Vectors::vdivps);
@@ -250,6 +252,7 @@ class AssemblerTest {
             two("vpshufd", ", 177", (v, a, b) -> v.vpshufd(a, b, 177));
             two("vcvtps2dq", "", Vectors::vcvtps2dq);
             memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
+            memory("vpbroadcastb REG, MEM", Vectors::vpbroadcastb);
             memory2("vpsubd REG, SECOND, MEM", Vectors::vpsubd);
             memory2("vpmaddubsw REG, SECOND, MEM", Vectors::vpmaddubsw);
             memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);

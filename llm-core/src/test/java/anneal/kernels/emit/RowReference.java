@@ -18,8 +18,8 @@ record RowReference(double sum, double tolerance) {
     /** Where a block has halves. */
     static int[] halves(Layout layout) {
         return switch (layout) {
-            case Q4_0, Q8_0 -> new int[] {0};
-            case Q4_1, Q4_K -> new int[] {0, 2};
+            case Q4_0, Q5_0, Q8_0 -> new int[] {0};
+            case Q4_1, Q5_1, Q4_K, Q5_K -> new int[] {0, 2};
             case Q6_K -> new int[] {208};
         };
     }
@@ -76,17 +76,17 @@ record RowReference(double sum, double tolerance) {
 
     private static double factor(Layout layout, MemorySegment w, long block, int i) {
         return switch (layout) {
-            case Q4_0, Q4_1, Q8_0 -> half(w, block);
-            case Q4_K -> half(w, block) * sixBits(w, block + 4, i / 32);
+            case Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 -> half(w, block);
+            case Q4_K, Q5_K -> half(w, block) * sixBits(w, block + 4, i / 32);
             case Q6_K -> half(w, block + 208) * w.get(JAVA_BYTE, block + 192 + i / 16);
         };
     }
 
     private static double minimum(Layout layout, MemorySegment w, long block, int i) {
         return switch (layout) {
-            case Q4_0, Q8_0, Q6_K -> 0;
-            case Q4_1 -> half(w, block + 2);
-            case Q4_K -> -half(w, block + 2) * sixBits(w, block + 4, 8 + i / 32);
+            case Q4_0, Q5_0, Q8_0, Q6_K -> 0;
+            case Q4_1, Q5_1 -> half(w, block + 2);
+            case Q4_K, Q5_K -> -half(w, block + 2) * sixBits(w, block + 4, 8 + i / 32);
         };
     }
 
@@ -107,7 +107,15 @@ record RowReference(double sum, double tolerance) {
                 int both = u8(w, block + layout.bytes() - 16 + i % 16);
                 yield (i < 16 ? both & 15 : both >> 4) - (layout == Layout.Q4_0 ? 8 : 0);
             }
+            case Q5_0, Q5_1 -> {
+                int both = u8(w, block + layout.bytes() - 16 + i % 16);
+                int fifth = u8(w, block + layout.bytes() - 20 + i / 8) >> i % 8 & 1;
+                yield (i < 16 ? both & 15 : both >> 4) + 16 * fifth - (layout == Layout.Q5_0 ? 16 : 0);
+            }
             case Q8_0 -> w.get(JAVA_BYTE, block + 2 + i);
+            case Q5_K ->
+                u8(w, block + 48 + i / 64 * 32 + i % 32) >> i / 32 % 2 * 4 & 15
+                        | (u8(w, block + 16 + i % 32) >> i / 32 & 1) << 4;
             case Q4_K -> u8(w, block + 16 + i / 64 * 32 + i % 32) >> i / 32 % 2 * 4 & 15;
             case Q6_K -> {
                 int quarter = i / 32 % 4, low = u8(w, block + i / 128 * 64 + quarter % 2 * 32 + i % 32);
