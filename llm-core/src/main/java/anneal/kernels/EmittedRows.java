@@ -1,6 +1,9 @@
 package anneal.kernels;
 
-import anneal.kernels.emit.CodebookProducts;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import anneal.kernels.emit.GroupProducts;
+import anneal.kernels.emit.GroupProducts.Form;
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.RowProducts;
 import java.lang.foreign.Arena;
@@ -23,7 +26,7 @@ final class EmittedRows {
     private static final int LARGEST = 16;
 
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
-    private final CodebookProducts codebook;
+    private final Map<Form, GroupProducts> groups = new EnumMap<>(Form.class);
 
     /**
      * Code for a level of the processor.
@@ -31,7 +34,9 @@ final class EmittedRows {
      * @param eightBits x is rounded to 8 bits, where the matrix has codes that can be multiplied so
      */
     EmittedRows(Level level, boolean eightBits) {
-        codebook = new CodebookProducts(level, Arena.global());
+        for (Form form : Form.values()) {
+            groups.put(form, new GroupProducts(form, level, Arena.global()));
+        }
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
             products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
         }
@@ -41,7 +46,12 @@ final class EmittedRows {
     boolean matmulT(MemorySegment y, MemorySegment x, Matrix w, int m) {
         switch (w) {
             case BlockMatrix b when products.containsKey(b.format()) -> fewRows(y, x, b, m);
-            case CodebookMatrix b when b.grouped() -> fewRows(y, x, b, m);
+            case CodebookMatrix c when c.grouped() -> byGroups(y, x, c, m, Form.CODEBOOK, rows(c));
+            case GroupMatrix g
+            when g.group() % GroupProducts.STEP == 0 ->
+                byGroups(y, x, g, m, g.pairs() ? Form.NIBBLES : Form.BYTES, rows(g));
+            case Int8Matrix b
+            when b.cols() > 0 && b.cols() % GroupProducts.STEP == 0 -> byGroups(y, x, b, m, Form.SIGNED_BYTES, rows(b));
             default -> {
                 return false;
             }
@@ -67,19 +77,49 @@ final class EmittedRows {
         });
     }
 
-    private void fewRows(MemorySegment y, MemorySegment x, CodebookMatrix w, int m) {
+    /** Some rows of a matrix as their code reads them. */
+    private interface Stored {
+        GroupProducts.Rows rows(int from, int count);
+    }
+
+    private void byGroups(MemorySegment y, MemorySegment x, Matrix w, int m, Form form, Stored stored) {
+        GroupProducts product = groups.get(form);
         int n = w.rows(), k = w.cols();
+        tasks(
+                n,
+                k,
+                (from, count) -> product.multiply(y.asSlice(4L * from), n, stored.rows(from, count), x, m, count, k));
+    }
+
+    private static Stored rows(CodebookMatrix w) {
         MemorySegment table = VectorScratch.mine().result(4L * w.values().size());
-        CodebookProducts.table(table, w.values());
-        tasks(n, k, (from, count) -> {
-            long first = (long) from * k;
-            MemorySegment codes = w.codes().asSlice(first / 2),
-                    scales = RunScales.of(w, from, count, 0, k).floats();
-            var rows = new CodebookProducts.Rows(codes, scales, table, w.run());
-            for (int i = 0; i < m; i++) {
-                codebook.multiply(y.asSlice(4 * ((long) i * n + from)), rows, x.asSlice(4L * i * k), count, k);
+        GroupProducts.table(table, w.values());
+        return (from, count) -> {
+            MemorySegment codes = w.codes().asSlice((long) from * w.cols() / 2),
+                    scales = RunScales.of(w, from, count, 0, w.cols()).floats();
+            return new GroupProducts.Rows(codes, scales, table, w.run());
+        };
+    }
+
+    private static Stored rows(GroupMatrix w) {
+        return (from, count) -> {
+            long first = w.groupOf(from, 0);
+            MemorySegment codes = w.codes().asSlice(w.offset(from, 0)),
+                    scales = w.scales().asSlice(4 * first);
+            return new GroupProducts.Rows(codes, scales, w.zeros().asSlice(first), w.group());
+        };
+    }
+
+    /** A row is one block; its scale is a quotient, and laid out as floats. */
+    private static Stored rows(Int8Matrix w) {
+        return (from, count) -> {
+            MemorySegment scales = EmittedScratch.mine().scales(4L * count);
+            for (int i = 0; i < count; i++) {
+                scales.setAtIndex(JAVA_FLOAT, i, w.scale(from + i));
             }
-        });
+            MemorySegment codes = w.codes().asSlice((long) from * w.cols());
+            return new GroupProducts.Rows(codes, scales, MemorySegment.NULL, w.cols());
+        };
     }
 
     /** What is done with rows [from, from + count) of a matrix. */
