@@ -87,6 +87,15 @@ public record CodebookMatrix(MemorySegment codes, Scales scales, int rows, int c
         return a;
     }
 
+    /** The 16 values. */
+    float[] table() {
+        float[] table = new float[16];
+        for (int i = 0; i < 16; i++) {
+            table[i] = values.get(i);
+        }
+        return table;
+    }
+
     /** True if there is emitted code: it takes groups of 32 numbers that share a scale. */
     boolean grouped() {
         return cols % GROUP == 0;
@@ -94,10 +103,7 @@ public record CodebookMatrix(MemorySegment codes, Scales scales, int rows, int c
 
     @Override
     public void widen(int row, int col, int count, float[] dst, int at) {
-        float[] table = new float[16];
-        for (int i = 0; i < 16; i++) {
-            table[i] = values.get(i);
-        }
+        float[] table = table();
         long from = (long) row * cols + col, end = from + count;
         for (long i = from; i < end; ) {
             float scale = scales.of(i / blockSize);

@@ -22,6 +22,16 @@ final class VectorCodes {
     static final VectorSpecies<Integer> INTS = IntVector.SPECIES_256;
     static final VectorSpecies<Byte> BYTES = ByteVector.SPECIES_64;
     static final VarHandle SHORT = MethodHandles.byteArrayViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
+    static final VarHandle INT = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
+
+    /** How far each lane shifts for its own of eight codes of 4 bits, the lower ones of a byte first. */
+    static final IntVector NIBBLES = IntVector.fromArray(INTS, new int[] {0, 4, 8, 12, 16, 20, 24, 28}, 0);
+
+    /** The same, the upper ones of a byte first. */
+    static final IntVector UPPER_FIRST = IntVector.fromArray(INTS, new int[] {4, 0, 12, 8, 20, 16, 28, 24}, 0);
+
+    /** How far each lane shifts for its own of eight bits. */
+    static final IntVector BITS = IntVector.fromArray(INTS, new int[] {0, 1, 2, 3, 4, 5, 6, 7}, 0);
 
     /** True where vectors of eight floats are registers of the machine. */
     static final boolean FAST = FloatVector.SPECIES_PREFERRED.length() >= 8;

@@ -1,8 +1,12 @@
 package anneal.kernels;
 
+import static anneal.kernels.VectorCodes.BITS;
 import static anneal.kernels.VectorCodes.BYTES;
 import static anneal.kernels.VectorCodes.FLOATS;
+import static anneal.kernels.VectorCodes.INT;
 import static anneal.kernels.VectorCodes.INTS;
+import static anneal.kernels.VectorCodes.NIBBLES;
+import static anneal.kernels.VectorCodes.UPPER_FIRST;
 import static anneal.kernels.VectorCodes.half;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -13,9 +17,6 @@ import static jdk.incubator.vector.VectorOperators.LSHR;
 import static jdk.incubator.vector.VectorOperators.OR;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -25,13 +26,6 @@ import jdk.incubator.vector.IntVector;
  * number goes through the same operations. Why the loops have no helpers for vectors is said at {@link VectorDot}.
  */
 final class VectorWiden {
-    private static final VarHandle INT = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
-    /** How far each lane shifts for its code of 4 bits. */
-    private static final IntVector NIBBLES = IntVector.fromArray(INTS, new int[] {0, 4, 8, 12, 16, 20, 24, 28}, 0);
-
-    /** How far each lane shifts for its own of eight bits. */
-    private static final IntVector LANES = IntVector.fromArray(INTS, new int[] {0, 1, 2, 3, 4, 5, 6, 7}, 0);
-
     private VectorWiden() {}
 
     /** Every row. */
@@ -59,6 +53,7 @@ final class VectorWiden {
             case Int8Matrix m ->
                 bytes(raw(m.codes(), (long) row * m.cols() + col, count), 0, count, m.scale(row), dst, at);
             case GroupMatrix m -> groups(m, row, col, count, dst, at);
+            case CodebookMatrix m -> codebook(m, row, col, count, dst, at);
             case RoundedMatrix m -> {
                 row(m.stored(), row, col, count, dst, at);
                 VectorRounding.bfloats(dst, at, count);
@@ -84,6 +79,39 @@ final class VectorWiden {
                 unsigned(raw, i, some, m.zero(index), m.scale(index), dst, at + i);
             }
             i += some;
+        }
+    }
+
+    /** Block by block, which may begin in any row; pieces that begin inside a byte are rare and taken one by one. */
+    private static void codebook(CodebookMatrix m, int row, int col, int count, float[] dst, int at) {
+        long from = (long) row * m.cols() + col;
+        if (from % 2 != 0) {
+            m.widen(row, col, count, dst, at);
+            return;
+        }
+        byte[] raw = raw(m.codes(), from / 2, (count + 1) / 2);
+        float[] table = m.table();
+        for (int i = 0; i < count; ) {
+            long block = (from + i) / m.blockSize();
+            int some = (int) Math.min(count - i, (block + 1) * m.blockSize() - (from + i));
+            values(raw, i / 2, some, table, m.scales().of(block), dst, at + i);
+            i += some;
+        }
+    }
+
+    /** Those of 16 values that codes of 4 bits stand for, times a scale: the table is two vectors, of which each lane picks its own. */
+    private static void values(byte[] s, int from, int count, float[] table, float scale, float[] dst, int at) {
+        IntVector first = FloatVector.fromArray(FLOATS, table, 0).reinterpretAsInts();
+        IntVector second = FloatVector.fromArray(FLOATS, table, 8).reinterpretAsInts();
+        int i = 0;
+        for (; i <= count - 8; i += 8) {
+            IntVector codes = IntVector.broadcast(INTS, (int) INT.get(s, from + i / 2))
+                    .lanewise(LSHR, UPPER_FIRST)
+                    .and(15);
+            codes.selectFrom(first, second).reinterpretAsFloats().mul(scale).intoArray(dst, at + i);
+        }
+        for (; i < count; i++) {
+            dst[at + i] = table[s[from + i / 2] >> (1 - i % 2) * 4 & 15] * scale;
         }
     }
 
@@ -229,7 +257,7 @@ final class VectorWiden {
             for (int j = 0; j < 16; j += 8) {
                 IntVector codes =
                         (IntVector) ByteVector.fromArray(BYTES, s, from + 6 + j).castShape(INTS, 0);
-                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, LANES);
+                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, BITS);
                 IntVector low = codes.and(15).or(mine.and(1).lanewise(LSHL, 4));
                 IntVector high = codes.lanewise(LSHR, 4)
                         .and(15)
@@ -247,7 +275,7 @@ final class VectorWiden {
             for (int j = 0; j < 16; j += 8) {
                 IntVector codes =
                         (IntVector) ByteVector.fromArray(BYTES, s, from + 8 + j).castShape(INTS, 0);
-                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, LANES);
+                IntVector mine = fifths.lanewise(LSHR, j).lanewise(LSHR, BITS);
                 IntVector low = codes.and(15).or(mine.and(1).lanewise(LSHL, 4));
                 IntVector high = codes.lanewise(LSHR, 4)
                         .and(15)
