@@ -1,8 +1,11 @@
 package anneal.kernels;
 
+import static anneal.kernels.VectorCodes.BITS;
 import static anneal.kernels.VectorCodes.BYTES;
 import static anneal.kernels.VectorCodes.FLOATS;
+import static anneal.kernels.VectorCodes.INT;
 import static anneal.kernels.VectorCodes.INTS;
+import static anneal.kernels.VectorCodes.NIBBLES;
 import static anneal.kernels.VectorCodes.SHORT;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static jdk.incubator.vector.VectorOperators.I2F;
@@ -33,6 +36,9 @@ final class VectorDot {
     private static final int LANES = SPECIES.length();
     private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
+    /** Numbers that a turn of the loops over codes takes. */
+    private static final int STEP = 32;
+
     /** Bytes of rows that are copied together. */
     private static final int PIECE = 8 << 10;
 
@@ -46,9 +52,11 @@ final class VectorDot {
             case BlockMatrix m ->
                 VectorCodes.FAST
                         && switch (m.format()) {
-                            case Q4_0, Q4_1, Q8_0, Q4_K, Q6_K -> true;
-                            case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> false;
+                            case Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q6_K -> true;
+                            case Q2_K, Q3_K, Q5_K -> false;
                         };
+            case GroupMatrix m -> VectorCodes.FAST && m.group() % STEP == 0;
+            case Int8Matrix m -> VectorCodes.FAST && m.cols() % STEP == 0;
             default -> false;
         };
     }
@@ -62,25 +70,44 @@ final class VectorDot {
                     out[j - from] = f32(m.data(), 4L * j * k, k, x);
                 }
             }
-            case BF16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at) -> bf16(s, at, k, x));
+            case BF16Matrix m -> pieces(m.data(), 2 * k, from, to, out, (s, at, j) -> bf16(s, at, k, x));
             case BlockMatrix m -> {
                 RowDot dot = switch (m.format()) {
-                    case Q4_0 -> (s, at) -> q4(s, at, k, x, sums);
-                    case Q4_1 -> (s, at) -> q4WithMinimum(s, at, k, x, sums);
-                    case Q8_0 -> (s, at) -> q8(s, at, k, x);
-                    case Q4_K -> (s, at) -> q4K(s, at, k, x, sums);
-                    case Q6_K -> (s, at) -> q6K(s, at, k, x);
-                    case Q5_0, Q5_1, Q2_K, Q3_K, Q5_K -> throw new AssertionError("no dot for " + m.format());
+                    case Q4_0 -> (s, at, j) -> q4(s, at, k, x, sums);
+                    case Q4_1 -> (s, at, j) -> q4WithMinimum(s, at, k, x, sums);
+                    case Q5_0 -> (s, at, j) -> q5(s, at, k, x, sums, false);
+                    case Q5_1 -> (s, at, j) -> q5(s, at, k, x, sums, true);
+                    case Q8_0 -> (s, at, j) -> q8(s, at, k, x);
+                    case Q4_K -> (s, at, j) -> q4K(s, at, k, x, sums);
+                    case Q6_K -> (s, at, j) -> q6K(s, at, k, x);
+                    case Q2_K, Q3_K, Q5_K -> throw new AssertionError("no dot for " + m.format());
                 };
                 pieces(m.data(), Math.toIntExact(m.offset(1, 0)), from, to, out, dot);
             }
+            case Int8Matrix m -> pieces(m.codes(), k, from, to, out, (s, at, j) -> m.scale(j) * bytes(s, at, k, x));
+            case GroupMatrix m -> groups(m, from, to, x, out);
             default -> throw new AssertionError("no dot for " + w.getClass());
         }
     }
 
-    /** The product of the row that starts at byte {@code at} with x. */
+    private static void groups(GroupMatrix m, int from, int to, float[] x, float[] out) {
+        int k = m.cols(), group = m.group();
+        float[] scales = new float[k / group];
+        byte[] zeros = new byte[k / group];
+        RowDot dot = m.pairs()
+                ? (s, at, j) -> nibbles(s, at, k, x, group, scales, zeros)
+                : (s, at, j) -> unsigned(s, at, k, x, group, scales, zeros);
+        pieces(m.codes(), Math.toIntExact(m.offset(1, 0)), from, to, out, (s, at, j) -> {
+            long first = m.groupOf(j, 0);
+            MemorySegment.copy(m.scales(), LittleEndian.FLOAT, 4 * first, scales, 0, scales.length);
+            MemorySegment.copy(m.zeros(), JAVA_BYTE, first, zeros, 0, zeros.length);
+            return dot.of(s, at, j);
+        });
+    }
+
+    /** The product of row j, which starts at byte {@code at}, with x. */
     private interface RowDot {
-        float of(byte[] s, int at);
+        float of(byte[] s, int at, int j);
     }
 
     /** Copies rows of {@code rowBytes} bytes to an array, as many at a time as stay in the nearest cache, and multiplies them. */
@@ -91,7 +118,7 @@ final class VectorDot {
             int count = Math.min(some, to - j);
             MemorySegment.copy(s, JAVA_BYTE, (long) j * rowBytes, raw, 0, count * rowBytes);
             for (int r = 0; r < count; r++) {
-                out[j - from + r] = dot.of(raw, r * rowBytes);
+                out[j - from + r] = dot.of(raw, r * rowBytes, j + r);
             }
         }
     }
@@ -207,6 +234,39 @@ final class VectorDot {
         return sum(acc) + rest;
     }
 
+    /** Q5_0, or Q5_1, which has a minimum behind its scale. Of fifth bits each lane shifts out its own. */
+    private static float q5(byte[] s, int at, int k, float[] x, float[] sums, boolean minimum) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        float rest = 0;
+        int bytes = minimum ? 24 : 22;
+        for (int i = 0; i < k; i += 32, at += bytes) {
+            float d = Float.float16ToFloat((short) SHORT.get(s, at));
+            IntVector fifths =
+                    IntVector.broadcast(INTS, (int) INT.get(s, at + bytes - 20)).lanewise(LSHR, BITS);
+            IntVector c0 =
+                    (IntVector) ByteVector.fromArray(BYTES, s, at + bytes - 16).castShape(INTS, 0);
+            IntVector c1 =
+                    (IntVector) ByteVector.fromArray(BYTES, s, at + bytes - 8).castShape(INTS, 0);
+            IntVector low0 = c0.and(15).or(fifths.lanewise(LSHL, 4).and(16)),
+                    low1 = c1.and(15).or(fifths.lanewise(LSHR, 4).and(16));
+            IntVector high0 =
+                    c0.lanewise(LSHR, 4).and(15).or(fifths.lanewise(LSHR, 12).and(16));
+            IntVector high1 =
+                    c1.lanewise(LSHR, 4).and(15).or(fifths.lanewise(LSHR, 20).and(16));
+            FloatVector f0 = (FloatVector) low0.convertShape(I2F, FLOATS, 0),
+                    f1 = (FloatVector) low1.convertShape(I2F, FLOATS, 0);
+            FloatVector f2 = (FloatVector) high0.convertShape(I2F, FLOATS, 0),
+                    f3 = (FloatVector) high1.convertShape(I2F, FLOATS, 0);
+            FloatVector t =
+                    f1.fma(FloatVector.fromArray(FLOATS, x, i + 8), f0.mul(FloatVector.fromArray(FLOATS, x, i)));
+            FloatVector u =
+                    f3.fma(FloatVector.fromArray(FLOATS, x, i + 24), f2.mul(FloatVector.fromArray(FLOATS, x, i + 16)));
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, d), acc);
+            rest += (minimum ? Float.float16ToFloat((short) SHORT.get(s, at + 2)) : -16 * d) * sums[i >> 5];
+        }
+        return sum(acc) + rest;
+    }
+
     private static float q8(byte[] s, int at, int k, float[] x) {
         FloatVector acc = FloatVector.zero(FLOATS);
         for (int i = 0; i < k; i += 32, at += 34) {
@@ -253,6 +313,75 @@ final class VectorDot {
             }
         }
         return sum(acc) + rest;
+    }
+
+    /** Signed bytes, without their row's scale. */
+    private static float bytes(byte[] s, int at, int k, float[] x) {
+        FloatVector s0 = FloatVector.zero(FLOATS), s1 = s0, s2 = s0, s3 = s0;
+        for (int i = 0; i < k; i += STEP) {
+            IntVector c0 = (IntVector) ByteVector.fromArray(BYTES, s, at + i).castShape(INTS, 0);
+            IntVector c1 =
+                    (IntVector) ByteVector.fromArray(BYTES, s, at + i + 8).castShape(INTS, 0);
+            IntVector c2 =
+                    (IntVector) ByteVector.fromArray(BYTES, s, at + i + 16).castShape(INTS, 0);
+            IntVector c3 =
+                    (IntVector) ByteVector.fromArray(BYTES, s, at + i + 24).castShape(INTS, 0);
+            FloatVector f0 = (FloatVector) c0.convertShape(I2F, FLOATS, 0);
+            FloatVector f1 = (FloatVector) c1.convertShape(I2F, FLOATS, 0);
+            FloatVector f2 = (FloatVector) c2.convertShape(I2F, FLOATS, 0);
+            FloatVector f3 = (FloatVector) c3.convertShape(I2F, FLOATS, 0);
+            s0 = f0.fma(FloatVector.fromArray(FLOATS, x, i), s0);
+            s1 = f1.fma(FloatVector.fromArray(FLOATS, x, i + 8), s1);
+            s2 = f2.fma(FloatVector.fromArray(FLOATS, x, i + 16), s2);
+            s3 = f3.fma(FloatVector.fromArray(FLOATS, x, i + 24), s3);
+        }
+        return sum(s0.add(s1).add(s2.add(s3)));
+    }
+
+    /** Codes of 4 bits less their group's zero, times its scale; see {@link GroupMatrix}. */
+    private static float nibbles(byte[] s, int at, int k, float[] x, int group, float[] scales, byte[] zeros) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        for (int i = 0, g = 0; i < k; g++) {
+            FloatVector t = FloatVector.zero(FLOATS), u = t;
+            int zero = zeros[g] & 255;
+            for (int end = i + group; i < end; i += 16) {
+                IntVector c0 = IntVector.broadcast(INTS, (int) INT.get(s, at + (i >> 1)))
+                        .lanewise(LSHR, NIBBLES)
+                        .and(15)
+                        .sub(zero);
+                IntVector c1 = IntVector.broadcast(INTS, (int) INT.get(s, at + (i >> 1) + 4))
+                        .lanewise(LSHR, NIBBLES)
+                        .and(15)
+                        .sub(zero);
+                FloatVector f0 = (FloatVector) c0.convertShape(I2F, FLOATS, 0);
+                FloatVector f1 = (FloatVector) c1.convertShape(I2F, FLOATS, 0);
+                t = f0.fma(FloatVector.fromArray(FLOATS, x, i), t);
+                u = f1.fma(FloatVector.fromArray(FLOATS, x, i + 8), u);
+            }
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, scales[g]), acc);
+        }
+        return sum(acc);
+    }
+
+    /** As {@link #nibbles}, for bytes without sign. */
+    private static float unsigned(byte[] s, int at, int k, float[] x, int group, float[] scales, byte[] zeros) {
+        FloatVector acc = FloatVector.zero(FLOATS);
+        for (int i = 0, g = 0; i < k; g++) {
+            FloatVector t = FloatVector.zero(FLOATS), u = t;
+            int zero = zeros[g] & 255;
+            for (int end = i + group; i < end; i += 16) {
+                IntVector c0 =
+                        (IntVector) ByteVector.fromArray(BYTES, s, at + i).castShape(INTS, 0);
+                IntVector c1 =
+                        (IntVector) ByteVector.fromArray(BYTES, s, at + i + 8).castShape(INTS, 0);
+                FloatVector f0 = (FloatVector) c0.and(255).sub(zero).convertShape(I2F, FLOATS, 0);
+                FloatVector f1 = (FloatVector) c1.and(255).sub(zero).convertShape(I2F, FLOATS, 0);
+                t = f0.fma(FloatVector.fromArray(FLOATS, x, i), t);
+                u = f1.fma(FloatVector.fromArray(FLOATS, x, i + 8), u);
+            }
+            acc = t.add(u).fma(FloatVector.broadcast(FLOATS, scales[g]), acc);
+        }
+        return sum(acc);
     }
 
     /** Half a group, eight numbers, a turn: its lower bits and upper bits are in different places, see {@link BlockFormat#Q6_K}. */
