@@ -26,7 +26,7 @@ import java.util.Optional;
  * y  = sum over groups g of  a b_g (x'_g w'_gT)     b_g: scale of the row's group; one group is the whole row unless told otherwise
  * </pre>
  *
- * <p>Weights of 4 bits (W4A8) are widened to bytes for the product. Gradient: dx = dy W with the rounding of x taken as the identity
+ * <p>Weights of 4 bits (W4A8), and groups of a row, are widened to bytes once, which stay beside the matrix: a byte a weight. Gradient: dx = dy W with the rounding of x taken as the identity
  * (straight-through); the weight is not trained. Shapes: x [.., in] -> [.., out].
  */
 public final class W8A8Linear implements Weight {
@@ -44,8 +44,10 @@ public final class W8A8Linear implements Weight {
     private final ActivationScale activations;
     private final float fixed;
     private final int size;
-    /** The signed codes [out, in] if they can be multiplied where they lie: 8 bits, one group. Else each product gathers its group. */
+    /** The signed codes [out, in] if they can be multiplied where they lie: 8 bits, one group. */
     private final MemorySegment bytes;
+    /** The codes as products read them: group by group, [groups, out, size]. */
+    private final MemorySegment signed;
 
     /**
      * A weight for integer products.
@@ -80,6 +82,7 @@ public final class W8A8Linear implements Weight {
             throw new IllegalArgumentException(
                     "W8A8: groups of " + size + " columns must be multiples of " + w.block());
         }
+        this.signed = bytes != null ? bytes : gathered();
     }
 
     /** W rounded to a symmetric grid of 8 bits a row, for inputs with dynamic scales. */
@@ -87,15 +90,21 @@ public final class W8A8Linear implements Weight {
         return new W8A8Linear(Rounding.nearest(w, Grid.bits(8).symmetrical()), activations, 0);
     }
 
-    /** Signed codes of a group [out, size]. */
-    private void signed(int group, MemorySegment to) {
+    /** Signed codes [groups, out, size]. A row at a time: what a task writes to has its place in each group. */
+    private MemorySegment gathered() {
         int zero = 1 << matrix.grid().bits() - 1;
+        MemorySegment to = Arena.ofAuto().allocate(Math.max(1, (long) out() * in()), 64);
         Parallel.run(out(), i -> {
-            int[] codes = matrix.codes(i, group * size, size);
-            for (int j = 0; j < size; j++) {
-                to.set(JAVA_BYTE, (long) i * size + j, (byte) (codes[j] - zero));
+            int[] codes = matrix.codes(i);
+            byte[] row = new byte[codes.length];
+            for (int j = 0; j < row.length; j++) {
+                row[j] = (byte) (codes[j] - zero);
+            }
+            for (int g = 0; g < matrix.groups(); g++) {
+                MemorySegment.copy(row, g * size, to, JAVA_BYTE, ((long) g * out() + i) * size, size);
             }
         });
+        return to;
     }
 
     @Override
@@ -125,12 +134,9 @@ public final class W8A8Linear implements Weight {
         MemorySegment codes = scratch((long) m * in());
         quantise(x, codes, scales);
         Tensor sums = groups == 1 ? y : Tensor.like(y);
-        MemorySegment w = bytes != null ? bytes : scratch((long) out() * size);
         for (int g = 0; g < groups; g++) {
-            if (bytes == null) {
-                signed(g, w);
-            }
             MemorySegment part = codes.asSlice((long) g * m * size, (long) m * size);
+            MemorySegment w = signed.asSlice((long) g * out() * size, (long) out() * size);
             K.matmulTInt8(sums.buf(), part, w, m, out(), size);
             rescale(y, sums, scales, g);
         }
