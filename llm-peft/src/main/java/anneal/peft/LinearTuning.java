@@ -237,6 +237,16 @@ abstract class LinearTuning implements Tuning {
         return dense;
     }
 
+    /** The highest rank that a layer can have; throws if it is to have more. */
+    static int requireRank(String method, int rank, String path, int out, int in) {
+        int most = Math.min(out, in);
+        if (rank > most) {
+            throw new IllegalArgumentException(method + ": rank " + rank + " is above what " + path + " [" + out + ", "
+                    + in + "] can have: at most " + most);
+        }
+        return most;
+    }
+
     /** Memory for something trained, freed when nothing refers to it: a handle on adapters needs no close. */
     static Tensor allocate(int... dims) {
         return Tensor.allocate(Arena.ofAuto(), Shape.of(dims));

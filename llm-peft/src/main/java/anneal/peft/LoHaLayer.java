@@ -33,6 +33,7 @@ final class LoHaLayer extends LycorisLayer {
     LoHaLayer(Linear base, LoHa loHa, String path) {
         super(loHa.options(), path, true);
         int r = loHa.options().rank(path), out = base.out(), in = base.in();
+        LinearTuning.requireRank("loha", r, path, out, in);
         random = loHa.random();
         w1a = LinearTuning.allocate(out, r);
         w1b = LinearTuning.allocate(r, in);

@@ -60,11 +60,7 @@ final class LoraTuning implements Tuning {
     }
 
     private static void requireRank(Lora lora, String path, int out, int in) {
-        int rank = lora.rank(path), most = Math.min(out, in);
-        if (rank > most) {
-            throw new IllegalArgumentException("lora: rank " + rank + " is above what " + path + " [" + out + ", " + in
-                    + "] can have: at most " + most);
-        }
+        int rank = lora.rank(path), most = LinearTuning.requireRank("lora", rank, path, out, in);
         if (lora.init() instanceof LoraInit.LoraGa && 2 * rank > most) {
             throw new IllegalArgumentException("lora_ga: twice the rank " + rank + " must be at most " + most
                     + ", the rank of " + path + " [" + out + ", " + in + "]");

@@ -188,6 +188,9 @@ class FactorMethodsTest extends ArenaFixture {
         refused(
                 () -> loKr().alpha(Double.NaN).build(),
                 "LoHa, LoKr: alpha NaN and those of alphaPattern {} must be finite numbers");
+        refused(
+                () -> loHa(13).attach(model()),
+                "loha: rank 13 is above what model.layers.0.self_attn.q_proj [12, 12] can have: at most 12");
         refused(() -> loHa(1).rankDropout(1).build(), "LoHa, LoKr: rankDropout 1.0 must be in [0, 1)");
         refused(() -> loHa(1).moduleDropout(-1).build(), "LoHa, LoKr: moduleDropout -1.0 must be in [0, 1)");
         refused(() -> loKr().decomposeFactor(0).build(), "LoKr: decomposeFactor 0 must be at least 1, or -1");
