@@ -70,7 +70,8 @@ final class AdapterFlags {
             names = "--alpha",
             paramLabel = "X",
             description =
-                    "Scale is alpha / rank; of lora and adalora (default: twice the rank), loha and lokr (the rank).")
+                    "Scale is alpha / rank; of lora (default: twice the rank), loha and lokr (the rank), and of adalora,"
+                            + " whose rank is the one at the start (twice that).")
     Double alpha;
 
     @Option(
@@ -182,6 +183,9 @@ final class AdapterFlags {
             throw new IllegalArgumentException("--adapter trainable_tokens needs --token-ids, whole numbers with commas"
                     + " between them" + (tokenIds == null ? "" : ", not " + tokenIds));
         }
+        if (alpha != null && !(alpha > 0 && alpha < Double.POSITIVE_INFINITY)) { // at 0 nothing would be learnt
+            throw new IllegalArgumentException("--alpha " + alpha + " must be a positive number");
+        }
         rank = method.rank == 0 ? null : or(rank, method.rank);
         switch (method) {
             case lora, adalora -> dropout = or(dropout, 0.05);
@@ -222,7 +226,8 @@ final class AdapterFlags {
                 yield on(b::on, b::onMatching).baseModel(base).build();
             }
             case adalora -> {
-                AdaLora.Builder b = adaLora().alpha(or(alpha, 2.0 * rank)).dropout(dropout);
+                AdaLora.Builder b = adaLora().dropout(dropout);
+                b = alpha == null ? b : b.alpha(alpha);
                 yield on(b::on, b::onMatching).baseModel(base).build();
             }
             case ia3 -> {

@@ -129,6 +129,8 @@ class SftAdaptersTest {
         bad(with(run, "--adapter", "adalora", "--rslora"), "--rslora does not go with --adapter adalora");
         bad(with(run, "--adapter", "ia3", "--rank", 4), "--rank does not go with --adapter ia3");
         bad(with(run, "--adapter", "bottleneck", "--target", "q_proj"), "--target does not go with --adapter bottlene");
+        bad(with(run, "--alpha", -1), "--alpha -1.0 must be a positive number");
+        bad(with(run, "--adapter", "loha", "--alpha", 0), "--alpha 0.0 must be a positive number");
         bad(with(run, "--virtual-tokens", 4), "--virtual-tokens does not go with --adapter lora");
         bad(with(run, "--adapter", "p_tuning", "--virtual-tokens", 0), "0 virtual tokens, must be at least 1");
         bad(with(run, "--token-ids", 4), "--token-ids does not go with --adapter lora");

@@ -206,6 +206,7 @@ class TrainingCommandsTest {
                 .containsEntry("peft_type", "ADALORA")
                 .containsEntry("init_r", 4)
                 .containsEntry("target_r", 2)
+                .containsEntry("lora_alpha", 8)
                 .containsEntry("tinit", 3)
                 .containsEntry("tfinal", 3)
                 .containsEntry("total_step", 12)
