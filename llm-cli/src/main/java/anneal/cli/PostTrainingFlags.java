@@ -138,6 +138,11 @@ final class PostTrainingFlags {
             throw new IllegalArgumentException(
                     "--method " + method + " with --format " + format.name() + ": " + possible());
         }
+        if (method == Name.smoothquant) {
+            smoothing(); // methods check their numbers when they are made: now, before minutes are spent on a model
+        } else if (method != Name.rtn && !onlyScales(format)) {
+            onGrid(format);
+        }
     }
 
     private static void option(

@@ -11,6 +11,7 @@ import anneal.quant.QuantFormat;
 import anneal.quant.QuantReport;
 import anneal.quant.calibrate.Layers;
 import anneal.quant.post.PostReport;
+import anneal.quant.post.PostTraining;
 import anneal.tensor.DType;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -254,6 +255,7 @@ final class QuantizeCommand implements Callable<Integer> {
         if (method.method == PostTrainingFlags.Name.rtn) {
             return new int[0][];
         }
+        PostTraining.requireQuantizable(lm.model().root());
         Layers.of(lm.model().root(), path -> true).forEach((path, layer) -> {
             try {
                 format.requireFits(layer.in());

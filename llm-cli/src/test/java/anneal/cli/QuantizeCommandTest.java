@@ -321,7 +321,10 @@ class QuantizeCommandTest {
             bad(quantize(format, no, "--model", broken), "model.layers.1.mlp.up_proj", "finite");
         }
         for (String method : List.of("gptq", "awq", "zeroquant")) {
-            bad(calibrated(method, "q4_0", dir.resolve("no.gguf"), "--model", broken), "finite");
+            bad(
+                    calibrated(method, "q4_0", dir.resolve("no.gguf"), "--model", broken),
+                    "NaN at [0, 0]",
+                    "finite (at model.layers.1.mlp.up_proj)");
         }
         nothingIsWritten();
     }
@@ -373,8 +376,12 @@ class QuantizeCommandTest {
         bad(quantize("q4_0", file, "--method", "gptq"), "--method gptq needs --data");
         bad(quantize("q4_0", file, "--alpha", 0.5), "--alpha is for --method smoothquant, not for rtn");
         bad(with(calibrated("awq", "q4_0", file), "--act-order"), "--act-order is for --method gptq, not for awq");
-        bad(calibrated("gptq", "q4_0", file, "--damping", 2), "damping 2.0 must be in [0, 1)");
-        bad(calibrated("smoothquant", "int8", dir.resolve("no"), "--alpha", 1.5), "alpha 1.5 must be in [0, 1]");
+        Path none = dir.resolve("none"); // told before the model is read
+        bad(calibrated("gptq", "q4_0", file, "--damping", 2, "--model", none), "damping 2.0 must be in [0, 1)");
+        bad(
+                calibrated("smoothquant", "int8", dir.resolve("no"), "--alpha", 1.5, "--model", none),
+                "alpha 1.5 must be in [0, 1]");
+        bad(calibrated("smoothquant", "q8_0", file, "--alpha", -0.5, "--model", none), "alpha -0.5 must be in [0, 1]");
         bad(
                 with(calibrated("smoothquant", "int8", dir.resolve("no"), "--alpha", 0.4), "--search-alpha"),
                 "one or the other");

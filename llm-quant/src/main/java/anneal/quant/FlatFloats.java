@@ -4,7 +4,7 @@ import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
 
 /** The numbers of a matrix as floats, a piece at a time, whatever form they are stored in. */
-final class FlatFloats {
+public final class FlatFloats {
     /** Numbers that are worth a task. */
     private static final int PIECE = 1 << 16;
 
@@ -34,6 +34,15 @@ final class FlatFloats {
             requireFinite(rows, at, first, count, w.cols());
             task.run(rows, at, first, count);
         });
+    }
+
+    /**
+     * Throws if a matrix cannot be quantised by any format.
+     *
+     * @throws IllegalArgumentException naming the first number that is not finite
+     */
+    public static void requireFinite(Matrix w) {
+        forEach(w, 1, (x, at, first, count) -> {});
     }
 
     private static void requireFinite(float[] x, int at, long first, int count, int cols) {

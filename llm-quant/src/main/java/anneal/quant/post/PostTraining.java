@@ -2,10 +2,24 @@ package anneal.quant.post;
 
 import anneal.nn.LayerWatch;
 import anneal.nn.Module;
+import anneal.quant.FlatFloats;
 import java.util.function.Predicate;
 
 /** A method that quantises a trained model with nothing but some text. */
 public sealed interface PostTraining permits Rtn, Gptq, Awq, SmoothQuant, ZeroQuant {
+    /**
+     * Complains of weights that no method can quantise, before minutes are spent on running the model.
+     *
+     * @throws IllegalArgumentException if a layer is quantised already or holds numbers that are not finite
+     */
+    static void requireQuantizable(Module root) {
+        ChosenLayers.of(root, path -> true)
+                .forEach((path, layer) -> ChosenLayers.at(path, () -> {
+                    FlatFloats.requireFinite(layer.weight().matrix());
+                    return path;
+                }));
+    }
+
     /** All layers, without a display: see {@link #apply(Module, Predicate, Runnable, LayerWatch)}. */
     default PostReport apply(Module root, Runnable forward) {
         return apply(root, path -> true, forward);
