@@ -70,13 +70,15 @@ final class MergeCommand implements Callable<Integer> {
     @Option(
             names = "--probe",
             paramLabel = "TEXT",
-            description = "Of --keep-format: text on which logits are compared (default: \"" + PROBE + "\").")
+            description =
+                    "Text on which logits are compared where numbers are rounded: with --keep-format, or a --dtype that"
+                            + " is not f32 (default: \"" + PROBE + "\").")
     String probe;
 
     @Option(
             names = "--bound",
             paramLabel = "X",
-            description = "Of --keep-format: nothing is written if a logit differs by more (default: 0.5).")
+            description = "Nothing is written if a logit differs by more (default: 0.5 with --keep-format, else none).")
     Double bound;
 
     @ArgGroup(validate = false, heading = "%nAn adapter of QLoRA%n")
@@ -102,8 +104,7 @@ final class MergeCommand implements Callable<Integer> {
                 if (keepFormat) {
                     mergeStored(lm, adapters);
                 } else {
-                    adapters.merge();
-                    write(lm);
+                    mergeFloats(lm, adapters);
                 }
             } catch (UnsupportedOperationException e) {
                 throw new IllegalArgumentException(adapter + ": " + e.getMessage(), e);
@@ -118,19 +119,59 @@ final class MergeCommand implements Callable<Integer> {
             throw new IllegalArgumentException(
                     (format != null ? "--format" : "--dtype") + " does not go with --keep-format");
         }
-        if (!keepFormat && (probe != null || bound != null)) {
-            throw new IllegalArgumentException((probe != null ? "--probe" : "--bound") + " needs --keep-format");
+        if (!rounds() && (probe != null || bound != null)) {
+            throw new IllegalArgumentException((probe != null ? "--probe" : "--bound")
+                    + " needs --keep-format, or a --dtype in which numbers are rounded");
         }
         if (bound != null && !(bound >= 0)) {
             throw new IllegalArgumentException("--bound " + bound + " must be at least 0");
         }
     }
 
-    private void mergeStored(Pretrained lm, Adapters adapters) {
+    /** True if the merged numbers are rounded on their way into the file. */
+    private boolean rounds() {
+        return keepFormat || dtype != null && dtype != DType.F32;
+    }
+
+    private int[] probe(Pretrained lm) {
         int[] ids = lm.tokenizer().encode(probe == null ? PROBE : probe);
         if (ids.length == 0) {
             throw new IllegalArgumentException("--probe is empty");
         }
+        return ids;
+    }
+
+    /** All of the model in one type. What a type that rounds does to the logits is measured on the file. */
+    private void mergeFloats(Pretrained lm, Adapters adapters) {
+        if (!rounds()) {
+            adapters.merge();
+            write(lm);
+            return;
+        }
+        int[] ids = probe(lm);
+        float[] applied = logits(lm, ids);
+        double effect;
+        try (var _ = adapters.disabled()) {
+            effect = largest(logits(lm, ids), applied);
+        }
+        adapters.merge();
+        write(lm);
+        double difference = written(ids, applied);
+        if (bound != null && !(difference <= bound)) {
+            delete(output);
+            throw new IllegalArgumentException("--dtype " + dtype + ": " + differs(difference, effect) + "; --bound "
+                    + bound + " refuses that; with f32 nothing is lost");
+        }
+        PrintWriter out = spec.commandLine().getOut();
+        out.println("Rounded to " + dtype + ": " + differs(difference, effect) + ".");
+        if (!(difference <= effect / 2)) {
+            out.println(
+                    "Warning: that is more than half of what the adapter does: much of what it learnt may be lost.");
+        }
+    }
+
+    private void mergeStored(Pretrained lm, Adapters adapters) {
+        int[] ids = probe(lm);
         float[] applied = logits(lm, ids);
         // The bound is judged here, where its sentence can name the flags.
         MergeReport report = adapters.merge(() -> lm.model().logits(Tokens.of(ids)), Double.POSITIVE_INFINITY);
@@ -145,7 +186,8 @@ final class MergeCommand implements Callable<Integer> {
         }
         PrintWriter out = spec.commandLine().getOut();
         int erased = report.erased().size(), all = report.layers().size();
-        out.println("Merged " + all + " matrices in " + formats(report) + ": " + differs(difference, report) + ".");
+        out.println("Merged " + all + " matrices in " + formats(report) + ": " + differs(difference, report.effect())
+                + ".");
         if (erased > 0) {
             out.println("Warning: rounding is more than half of the update in " + erased + " of " + all
                     + " matrices: most of what they learnt is lost.");
@@ -155,19 +197,19 @@ final class MergeCommand implements Callable<Integer> {
     private void requireWithin(double difference, MergeReport report) {
         double most = bound == null ? 0.5 : bound;
         if (!(difference <= most)) {
-            throw new IllegalArgumentException("--keep-format: " + differs(difference, report)
+            throw new IllegalArgumentException("--keep-format: " + differs(difference, report.effect())
                     + ", and rounding is more than half of the update in "
                     + report.erased().size() + " of " + report.layers().size() + " matrices; --bound " + most
                     + " refuses that; without --keep-format floats are written and nothing is lost");
         }
     }
 
-    private static String differs(double difference, MergeReport report) {
+    private static String differs(double difference, double effect) {
         return String.format(
                 Locale.ROOT,
                 "a logit of the probe differs by %.3g at most, where the whole effect of the adapter is %.3g",
                 difference,
-                report.effect());
+                effect);
     }
 
     private static float[] logits(Pretrained lm, int[] ids) {
@@ -179,13 +221,15 @@ final class MergeCommand implements Callable<Integer> {
 
     /** Largest difference of a logit between the files that were written and the adapter applied. */
     private double written(int[] ids, float[] applied) {
-        float[] merged;
         try (Pretrained lm = Pretrained.load(output)) {
-            merged = logits(lm, ids);
+            return largest(logits(lm, ids), applied);
         }
+    }
+
+    private static double largest(float[] a, float[] b) {
         double most = 0;
-        for (int i = 0; i < merged.length; i++) {
-            double d = Math.abs((double) merged[i] - applied[i]);
+        for (int i = 0; i < a.length; i++) {
+            double d = Math.abs((double) a[i] - b[i]);
             most = d > most || Double.isNaN(d) ? d : most;
         }
         return most;

@@ -24,7 +24,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** merge --keep-format from the command line: what is stored, what is told, what is refused. */
+/** merge from the command line where numbers are rounded: what is stored, what is told, what is refused. */
 class MergeKeepFormatTest {
     private static final String PROBE = "The sky is blue.";
 
@@ -142,6 +142,36 @@ class MergeKeepFormatTest {
         assertThat(out)
                 .contains("Warning: rounding is more than half of the update in 14 of 14 matrices: most of what they");
         requireTold(out, base, adapter, merged);
+    }
+
+    /** A type of all numbers that rounds is measured in the same way. */
+    @Test
+    void aTypeThatRoundsIsToldAndAboveTheBoundRefused() {
+        Path merged = dir.resolve("half"), small = dir.resolve("small");
+        Path adapter = adapter(model, 0.03, "--rank", 4);
+        List<Object> merge = List.of("merge", "--model", model, "--adapter", adapter, "--probe", PROBE);
+        String out =
+                ok(with(merge, "--dtype", "bf16", "--output", merged).toArray()).out();
+        assertThat(out)
+                .contains("Rounded to BF16: a logit of the probe differs by ")
+                .doesNotContain("Warning");
+        requireTold(out, model, adapter, merged);
+        bad(
+                with(merge, "--dtype", "bf16", "--output", small, "--bound", 0),
+                "--dtype BF16: a logit of the probe differs by ",
+                "--bound 0.0 refuses that; with f32 nothing is lost");
+        assertThat(small).doesNotExist();
+    }
+
+    @Test
+    void anUpdateBelowTheStepsOfATypeIsWarnedOf() {
+        Path merged = dir.resolve("merged");
+        Path adapter = adapter(model, 1e-4, "--rank", 4);
+        List<Object> merge = List.of("merge", "--model", model, "--adapter", adapter, "--output", merged);
+        String out =
+                ok(with(merge, "--dtype", "bf16", "--probe", PROBE).toArray()).out();
+        assertThat(out).contains("Warning: that is more than half of what the adapter does");
+        requireTold(out, model, adapter, merged);
     }
 
     /** What trains copies of whole matrices goes back into their formats too, the embedding and a tied head together. */
