@@ -57,19 +57,24 @@ record CalibrationText(Path file, int[] ids) {
 
     /** Perplexity in windows of {@code length} that do not overlap. */
     double perplexity(Pretrained lm, int length, PrintWriter out) {
+        return perplexity(lm, ids, length, out).value();
+    }
+
+    /** The same of any tokens; how far it is, is told to {@code out}. */
+    static Perplexity perplexity(Pretrained lm, int[] ids, int length, PrintWriter out) {
         double nll = 0;
         long tokens = 0;
-        int piece = ROWS * length;
+        int piece = (int) Math.min(Integer.MAX_VALUE, (long) ROWS * Math.max(2, length));
         try (Progress progress = new Progress(out, "perplexity", Progress.UNKNOWN, 0)) {
             // A last token that stands alone predicts nothing.
             for (int at = 0; at == 0 || ids.length - at > 1; at += piece) {
-                int end = Math.min(ids.length, at + piece);
+                int end = (int) Math.min(ids.length, (long) at + piece);
                 Perplexity p = Perplexity.of(lm.model(), Arrays.copyOfRange(ids, at, end), length);
                 nll += p.nll();
                 tokens += p.tokens();
                 progress.done("", end, ids.length);
             }
         }
-        return new Perplexity(nll, tokens).value();
+        return new Perplexity(nll, tokens);
     }
 }

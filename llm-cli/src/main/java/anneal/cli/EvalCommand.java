@@ -207,7 +207,9 @@ final class EvalCommand implements Callable<Integer> {
                 Perplexity.of(lm.model(), Arrays.copyOf(ids, Math.min(ids.length, length)), length);
             }
             long start = System.nanoTime();
-            Perplexity p = Perplexity.of(lm.model(), ids, length);
+            // Not among the results, which others may read.
+            Perplexity p = CalibrationText.perplexity(
+                    lm, ids, length, spec.commandLine().getErr());
             return new Score(p, bytes, (System.nanoTime() - start) * 1e-9);
         }
     }

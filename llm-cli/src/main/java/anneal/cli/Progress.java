@@ -99,7 +99,7 @@ final class Progress implements AutoCloseable {
             bar.stepTo(done);
         } else if (now - lastLine > SELDOM) {
             lastLine = now;
-            out.printf("%s %d/%d  %s%n", name, done, total, what);
+            out.println(start(name, done, total) + " " + what);
             out.flush();
         }
     }
@@ -118,7 +118,7 @@ final class Progress implements AutoCloseable {
 
     /** One line of a terminal: name, steps, a bar if there is room for one beside the numbers, and the numbers. */
     static String bar(String name, long done, long total, String numbers, int columns) {
-        String start = name + " " + done + "/" + total + " ";
+        String start = start(name, done, total);
         int room = Math.min(BAR, columns - start.length() - numbers.length() - 3);
         String middle = "";
         if (room >= 5) {
@@ -127,6 +127,11 @@ final class Progress implements AutoCloseable {
         }
         String line = start + middle + numbers;
         return line.substring(0, Math.min(columns, line.length()));
+    }
+
+    /** The name, and how far it is if it is known how far it is to go. */
+    private static String start(String name, long done, long total) {
+        return total == UNKNOWN ? name + " " : name + " " + done + "/" + total + " ";
     }
 
     /** A remark between two steps. */

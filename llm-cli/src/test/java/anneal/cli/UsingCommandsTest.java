@@ -163,6 +163,8 @@ class UsingCommandsTest {
         assertThat(perplexity(ok("eval", "--model", model, "--data", lines).out()))
                 .isEqualTo(perplexity(all));
         bad(with(eval, "--window", 97), "window 97", "limit of 96");
+        bad(with(eval, "--window", 1 << 30), "window 1073741824 is over the model's limit of 96");
+        bad(with(eval, "--window", -3), "window -3 must be at least 2");
         bad(List.of("eval", "--model", model, "--data", shared.resolve("train.jsonl")), "train.jsonl:1", "plain text");
         bad(List.of("eval", "--model", model, "--data", dir.resolve("none.txt")), "none.txt");
     }
