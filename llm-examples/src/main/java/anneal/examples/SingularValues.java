@@ -34,6 +34,9 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 public final class SingularValues {
     private static final List<String> MODULES = List.of("q_proj", "down_proj");
 
+    /** Where the picture ends, in parts of the first value. */
+    private static final double SMALLEST = 1e-3;
+
     private SingularValues() {}
 
     /** Singular values of a matrix, the largest first. */
@@ -106,7 +109,7 @@ public final class SingularValues {
         }
     }
 
-    /** Each curve in parts of its first value, on a logarithmic axis. */
+    /** Each curve in parts of its first value, on a logarithmic axis, down to a thousandth. */
     static void draw(List<Spectrum> all, Path file) throws IOException {
         XYChart chart = new XYChartBuilder()
                 .width(760)
@@ -115,10 +118,17 @@ public final class SingularValues {
                 .xAxisTitle("number")
                 .yAxisTitle("in parts of the first")
                 .build();
-        chart.getStyler().setYAxisLogarithmic(true).setYAxisMin(1e-3);
+        int longest = all.stream().mapToInt(s -> s.values.length).max().orElse(1);
+        // An axis that begins and ends at round numbers has round ones between.
+        chart.getStyler()
+                .setYAxisLogarithmic(true)
+                .setYAxisMin(SMALLEST)
+                .setXAxisMin(0.0)
+                .setXAxisMax(100.0 * Math.ceilDiv(longest, 100));
         for (Spectrum s : all) {
             double[] parts = Arrays.stream(s.values)
-                    .map(v -> Math.max(1e-3, v / s.values[0]))
+                    .map(v -> v / s.values[0])
+                    .takeWhile(v -> v >= SMALLEST)
                     .toArray();
             double[] numbers =
                     IntStream.rangeClosed(1, parts.length).asDoubleStream().toArray();
