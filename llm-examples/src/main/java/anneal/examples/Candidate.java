@@ -8,6 +8,7 @@ import anneal.peft.BitFit;
 import anneal.peft.Bottleneck;
 import anneal.peft.Ia3;
 import anneal.peft.LastLayers;
+import anneal.peft.Lisa;
 import anneal.peft.LnTuning;
 import anneal.peft.LoHa;
 import anneal.peft.LoKr;
@@ -42,6 +43,16 @@ record Candidate(String name, double rate, int most, BiFunction<Sizer, Integer, 
                     LORA_RATE,
                     128,
                     (_, n) -> Lora.rank(n).alpha(2 * n).on(LAYERS).build()),
+            new Candidate(
+                    "rsLoRA",
+                    LORA_RATE,
+                    128,
+                    (_, n) -> Lora.rank(n).alpha(2 * n).rsLora().on(LAYERS).build()),
+            new Candidate(
+                    "DoRA",
+                    LORA_RATE,
+                    128,
+                    (_, n) -> Lora.rank(n).alpha(2 * n).dora().on(LAYERS).build()),
             new Candidate(
                     "AdaLoRA",
                     AdaLora.RATE,
@@ -98,7 +109,8 @@ record Candidate(String name, double rate, int most, BiFunction<Sizer, Integer, 
                     TrainableTokens.LEARNING_RATE,
                     4096,
                     (s, n) -> TrainableTokens.of(s.mostFrequent(n))),
-            new Candidate("last layers", LastLayers.LEARNING_RATE, 8, (_, n) -> LastLayers.of(n)));
+            new Candidate("last layers", LastLayers.LEARNING_RATE, 8, (_, n) -> LastLayers.of(n)),
+            new Candidate("LISA", Lisa.LEARNING_RATE, 8, (_, n) -> Lisa.of(n, 10)));
 
     /**
      * Finds sizes.
