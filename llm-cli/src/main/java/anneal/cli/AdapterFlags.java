@@ -33,10 +33,13 @@ import anneal.peft.PromptTuning;
 import anneal.peft.RankBudget;
 import anneal.peft.TrainableTokens;
 import anneal.peft.Vera;
+import anneal.text.Tokenizer;
+import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import picocli.CommandLine.Option;
 
@@ -48,6 +51,8 @@ final class AdapterFlags {
     private static final String IA3_TARGETS =
             IA3_FEED_FORWARD + "|.*[.](k_proj|v_proj|c_attn|query_key_value|qkv_proj|Wqkv)";
 
+    private static final String FILE = "--adapter-config";
+
     private static final String ALL_LINEAR = "all-linear";
 
     private static final Set<AdapterName> AT_ALL_LINEAR = EnumSet.of(lora, adalora, loha, lokr, vera),
@@ -58,6 +63,13 @@ final class AdapterFlags {
             paramLabel = "NAME",
             description = "${COMPLETION-CANDIDATES} (default: lora). adalora moves rank to the modules that need it.")
     AdapterName method;
+
+    @Option(
+            names = "--adapter-config",
+            paramLabel = "FILE",
+            description =
+                    "PEFT's adapter_config.json: a method with all its options, in place of --adapter and what follows.")
+    Path config;
 
     @Option(
             names = "--rank",
@@ -140,6 +152,9 @@ final class AdapterFlags {
             description = "Of adalora: weight of the penalty that keeps A and B orthonormal (default: 0.5).")
     Double orthogonality;
 
+    /** What {@link #config} says. */
+    private Method read;
+
     /** A flag, its value, and the methods that have it. */
     private record Flag(String name, Object value, Set<AdapterName> methods) {}
 
@@ -150,6 +165,7 @@ final class AdapterFlags {
         targets.addAll(List.of(ia3, ln_tuning, bitfit));
         return Stream.of(
                         new Flag("--adapter", method, any),
+                        new Flag(FILE, config, any),
                         new Flag("--rank", rank, EnumSet.of(lora, adalora, loha, lokr, vera)),
                         new Flag("--alpha", alpha, EnumSet.of(lora, adalora, loha, lokr)),
                         new Flag("--dropout", dropout, EnumSet.of(lora, adalora, vera, AdapterName.bottleneck)),
@@ -173,8 +189,17 @@ final class AdapterFlags {
         });
     }
 
-    /** Throws if a flag was given that the method does not have; else what was not given gets its default, for config.yaml too. */
-    void check() {
+    /**
+     * Throws if a flag was given that the method does not have; else what was not given gets its default, for config.yaml too.
+     *
+     * @param task what is trained, in PEFT's words: "CAUSAL_LM" or "SEQ_CLS"
+     * @param base the model's name for the readers of the adapter's file
+     */
+    void check(String task, String base) {
+        if (config != null) {
+            readConfig(task, base);
+            return;
+        }
         method = method == null ? lora : method;
         given().filter(flag -> !flag.methods.contains(method)).findFirst().ifPresent(flag -> {
             throw new IllegalArgumentException(flag.name + " does not go with --adapter " + method);
@@ -201,24 +226,78 @@ final class AdapterFlags {
         target = AT_ALL_LINEAR.contains(method) ? or(target, ALL_LINEAR) : target;
     }
 
+    private void readConfig(String task, String base) {
+        given().filter(flag -> !flag.name.equals(FILE)).findFirst().ifPresent(flag -> {
+            throw new IllegalArgumentException(
+                    flag.name + " does not go with " + FILE + ", which has all options of the adapter");
+        });
+        read = Method.read(config, task, base);
+        if (AdapterName.of(read).isEmpty()) {
+            throw new IllegalArgumentException(config + ": " + read.getClass().getSimpleName()
+                    + " decomposes matrices by LAPACK, which the command does not have; it is for programs");
+        }
+        if (read instanceof Lora lora && lora.init().needsData()) {
+            throw new IllegalArgumentException(
+                    config + ": init_lora_weights looks at data before the training, which the"
+                            + " command does not do; choose another start, or attach it in a program");
+        }
+    }
+
+    private AdapterName name() {
+        return read == null ? method : AdapterName.of(read).orElseThrow();
+    }
+
+    /** The learning rate that goes with the method, after {@link #check}. */
+    double rate() {
+        return name().rate;
+    }
+
     private static <T> T or(T value, T otherwise) {
         return value == null ? otherwise : value;
     }
 
     /** Throws if virtual tokens cannot stand in front of the texts; {@code contextLength} 0 = the model has no limit. */
     void requireFits(RunFlags.Data data, int contextLength) {
-        if (virtualTokens != null && data.packing) {
-            throw new IllegalArgumentException("--packing does not go with --adapter " + method
+        int tokens = switch (read) {
+            case PrefixTuning p -> p.virtualTokens();
+            case PromptTuning p -> p.virtualTokens();
+            case PTuning p -> p.virtualTokens();
+            case null, default -> or(virtualTokens, 0);
+        };
+        if (tokens > 0 && data.packing) {
+            throw new IllegalArgumentException("--packing does not go with --adapter " + name()
                     + ": virtual tokens stand in front of a row, which must be one text then");
         }
-        if (virtualTokens != null && contextLength > 0 && data.maxSeqLength + virtualTokens > contextLength) {
-            throw new IllegalArgumentException("--max-seq-length " + data.maxSeqLength + " and " + virtualTokens
+        if (tokens > 0 && contextLength > 0 && data.maxSeqLength + tokens > contextLength) {
+            throw new IllegalArgumentException("--max-seq-length " + data.maxSeqLength + " and " + tokens
                     + " virtual tokens are over the model's limit of " + contextLength + " positions");
         }
     }
 
-    /** The method with its options, after {@link #check}; {@code base} is the model's name for the readers of the file. */
-    Method method(String base) {
+    /**
+     * The method with its options, after {@link #check}.
+     *
+     * @param base the model's name for the readers of the file
+     * @param tokenizer makes ids of the text that a prompt may begin with
+     */
+    Method method(String base, Tokenizer tokenizer) {
+        return read == null ? fromFlags(base) : withIds(read, tokenizer);
+    }
+
+    private static Method withIds(Method method, Tokenizer tokenizer) {
+        if (!(method instanceof PromptTuning p && p.init() instanceof PromptTuning.Init.Text text)) {
+            return method;
+        }
+        List<Integer> ids = IntStream.of(tokenizer
+                        .encode(text.text(), Tokenizer.Options.DOCUMENT)
+                        .ids()) // as PEFT does it
+                .boxed()
+                .toList();
+        return new PromptTuning(
+                p.virtualTokens(), new PromptTuning.Init.Text(text.text(), text.tokenizer(), ids), p.baseModel());
+    }
+
+    private Method fromFlags(String base) {
         return switch (method) {
             case lora -> {
                 Lora.Builder b = Lora.rank(rank).alpha(or(alpha, 2.0 * rank)).dropout(dropout);

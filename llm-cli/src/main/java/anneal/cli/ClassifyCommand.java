@@ -84,8 +84,8 @@ final class ClassifyCommand implements Callable<Integer> {
         if (evaluate != null) {
             return evaluateSaved();
         }
-        adapter.check();
-        run.steps.learningRate = run.steps.learningRate == null ? adapter.method.rate : run.steps.learningRate;
+        adapter.check("SEQ_CLS", model.toString());
+        run.steps.learningRate = run.steps.learningRate == null ? adapter.rate() : run.steps.learningRate;
         run.check();
         if (run.data.packing || run.steps.labelSmoothing != 0) {
             throw new IllegalArgumentException(
@@ -99,7 +99,7 @@ final class ClassifyCommand implements Callable<Integer> {
             ClassificationData data = ClassificationData.read(run, lm.tokenizer(), padding(lm));
             SequenceClassifier classifier =
                     new SequenceClassifier(lm.model(), data.labels().size(), data.padding(), arena, run.steps.seed);
-            Adapters adapters = adapter.method(model.toString()).attach(classifier, run.steps.seed);
+            Adapters adapters = adapter.method(model.toString(), lm.tokenizer()).attach(classifier, run.steps.seed);
             Classification objective = new Classification(classifier);
             int code = new TrainingRun(spec, run, lm)
                     .run(adapters, data, objective, folder -> save(adapters, data.labels(), folder));

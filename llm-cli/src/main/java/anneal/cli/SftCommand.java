@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
             "  anneal sft --model folder --data chats/ --epochs 2 --packing --rank 32 --target q_proj,v_proj --output runs/qv",
             "  anneal sft --model folder --data chats/ --adapter adalora --rank 4 --output runs/ranks",
             "  anneal sft --model folder --data chats/ --quantize nf4 --adapter ia3 --output runs/factors",
+            "  anneal sft --model folder --data chats/ --adapter-config dora.json --output runs/dora",
             "  anneal sft --model folder --data chats/ --quantize nf4 --grad-checkpoint --optimizer adamw8bit"
                     + " --optimizer-state /tmp --output runs/qlora"
         })
@@ -65,8 +66,8 @@ final class SftCommand implements Callable<Integer> {
         if (full) {
             adapter.requireNone("--full, which trains all weights");
         } else {
-            adapter.check();
-            run.steps.learningRate = run.steps.learningRate == null ? adapter.method.rate : run.steps.learningRate;
+            adapter.check("CAUSAL_LM", model.toString());
+            run.steps.learningRate = run.steps.learningRate == null ? adapter.rate() : run.steps.learningRate;
         }
         run.check();
         QuantFormat format = format();
@@ -87,8 +88,8 @@ final class SftCommand implements Callable<Integer> {
             if (format != null) {
                 QuantizeFlags.apply(format, lm, spec.commandLine().getOut());
             }
-            Adapters adapters =
-                    adapter.method(model.toString()).attach(lm.model().root(), run.steps.seed);
+            Adapters adapters = adapter.method(model.toString(), lm.tokenizer())
+                    .attach(lm.model().root(), run.steps.seed);
             return training.run(adapters, data, folder -> save(adapters, folder));
         }
     }

@@ -115,11 +115,21 @@ abstract class AdapterFile<M extends Method> {
      * @param task what the model is for, in PEFT's words
      */
     static Method read(Path file, String task) {
-        JsonObject o = withoutHead(file, Json.read(file), task);
+        JsonObject o = Json.read(file);
+        return read(file, o, task, o.string(BASE, null));
+    }
+
+    /** The same as options of adapters that are made anew, on this base model. */
+    static Method read(Path file, String task, String baseModel) {
+        return read(file, Json.read(file), task, baseModel);
+    }
+
+    private static Method read(Path file, JsonObject keys, String task, String baseModel) {
+        JsonObject o = withoutHead(file, keys, task);
         AdapterFile<?> format =
                 all().stream().filter(f -> f.reads(o)).findFirst().orElseThrow(() -> noFormat(o));
         format.check(file, o);
-        return format.read(o, o.string(BASE, null));
+        return format.read(o, baseModel);
     }
 
     /** A classifier's head is saved with every method and is no option of it. */

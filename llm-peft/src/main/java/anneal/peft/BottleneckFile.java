@@ -133,7 +133,9 @@ final class BottleneckFile extends AdapterFile<Bottleneck> {
                         : List.of(),
                 o.string("name"),
                 new Bottleneck.Base(
-                        o.string("model_class", null), o.string("model_type", null), o.string("model_name", null)),
+                        o.string("model_class", null),
+                        o.string("model_type", null),
+                        baseModel == null ? o.string("model_name", null) : baseModel),
                 Files.exists(head));
     }
 

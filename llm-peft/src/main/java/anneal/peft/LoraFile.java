@@ -91,8 +91,12 @@ final class LoraFile extends AdapterFile<Lora> {
                 yield new LoraInit.LoftQ(
                         q == null ? 4 : q.integer("loftq_bits", 4), q == null ? 1 : q.integer("loftq_iter", 1));
             }
+            case "lora_ga" ->
+                throw new IllegalArgumentException(
+                        o.where() + ": init_lora_weights lora_ga begins with a gradient of data"
+                                + " that no file holds; a program has it, by Lora.attach(model, seed, batch)");
             default -> {
-                if (!name.matches(POWERS + "\\d{1,4}")) { // lora_ga and others: the base they began with is in no file
+                if (!name.matches(POWERS + "\\d{1,4}")) {
                     throw o.error("init_lora_weights", NAMES);
                 }
                 yield new LoraInit.Pissa(Integer.parseInt(name.substring(POWERS.length())));

@@ -243,8 +243,11 @@ class LoraTest extends ArenaFixture {
         change(adapter, "target_parameters", null);
         change(adapter, "init_lora_weights", "lora_ga");
         assertThatThrownBy(() -> Adapters.load(model(), adapter))
+                .hasMessageContaining("init_lora_weights lora_ga begins with a gradient of data that no file holds");
+        change(adapter, "init_lora_weights", "orthogonal");
+        assertThatThrownBy(() -> Adapters.load(model(), adapter))
                 .hasMessageContaining(
-                        "key \"init_lora_weights\" must be true, false, gaussian, pissa, pissa_niter_N, olora, loftq or eva but is the string \"lora_ga\"");
+                        "key \"init_lora_weights\" must be true, false, gaussian, pissa, pissa_niter_N, olora, loftq or eva but is the string \"orthogonal\"");
         change(adapter, "init_lora_weights", true);
         change(adapter, "some_future_key", Map.of("x", 1));
         assertThat(Adapters.load(model(), adapter).paths()).hasSize(3);
