@@ -252,6 +252,11 @@ final class AdapterFlags {
         return name().rate;
     }
 
+    /** True of methods that train copies of whole matrices inside the blocks. */
+    boolean trainsWeights() {
+        return name() == lisa || name() == last_layers;
+    }
+
     private static <T> T or(T value, T otherwise) {
         return value == null ? otherwise : value;
     }

@@ -9,6 +9,7 @@ import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.nn.Linear;
 import anneal.nn.Weight;
+import anneal.quant.MaskedWeight;
 import anneal.tensor.Memory;
 import anneal.tensor.Shape;
 import anneal.tensor.Tensor;
@@ -124,6 +125,7 @@ record RunPlan(
             bytes += w.parameter().filter(Tensor::tracked).isPresent()
                     ? 0
                     : w.matrix().bytes();
+            bytes += w instanceof MaskedWeight ? (long) Float.BYTES * w.out() * w.in() : 0; // the mask
         }
         return bytes;
     }

@@ -1,14 +1,21 @@
 package anneal.cli;
 
 import anneal.Pretrained;
+import anneal.nn.Linear;
+import anneal.nn.TransposedWeight;
 import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
 import anneal.peft.RankReport;
+import anneal.quant.Mask;
+import anneal.quant.Pruning;
 import anneal.quant.QuantFormat;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -55,6 +62,13 @@ final class SftCommand implements Callable<Integer> {
     @Option(names = "--full", description = "Train all weights instead of an adapter.")
     boolean full;
 
+    @Option(
+            names = "--keep-zeros",
+            description =
+                    "Weights of the blocks that are 0, as anneal prune leaves them, stay 0: with --full, --adapter lisa or"
+                            + " last_layers.")
+    boolean keepZeros;
+
     @ArgGroup(validate = false, heading = "%nQLoRA%n", order = 5)
     QuantizeFlags quantize = new QuantizeFlags();
 
@@ -71,8 +85,17 @@ final class SftCommand implements Callable<Integer> {
         }
         run.check();
         QuantFormat format = format();
+        if (keepZeros && !full && !adapter.trainsWeights()) {
+            throw new IllegalArgumentException(
+                    "--keep-zeros needs --full, --adapter lisa or last_layers: other adapters leave"
+                            + " the weights as they are");
+        }
+        if (keepZeros && format != null) {
+            throw new IllegalArgumentException("--keep-zeros does not go with --quantize: rounding makes zeros too");
+        }
         ModelFlags.useThreads(run.steps.threads);
-        try (Pretrained lm = Pretrained.load(model)) {
+        try (Pretrained lm = Pretrained.load(model);
+                Arena memory = Arena.ofShared()) {
             adapter.requireFits(run.data, lm.model().contextLength());
             TrainingData data = TrainingData.read(
                     run,
@@ -80,6 +103,9 @@ final class SftCommand implements Callable<Integer> {
                     run.data.truncate ? TrainingData.Long.TRUNCATED : TrainingData.Long.REFUSED,
                     lm.model().contextLength());
             TrainingRun training = new TrainingRun(spec, run, lm);
+            if (keepZeros) {
+                keepZeros(lm, memory);
+            }
             if (full) {
                 RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
@@ -92,6 +118,29 @@ final class SftCommand implements Callable<Integer> {
                     .attach(lm.model().root(), run.steps.seed);
             return training.run(adapters, data, folder -> save(adapters, folder));
         }
+    }
+
+    private void keepZeros(Pretrained lm, Arena memory) {
+        Map<String, Linear> layers = lm.model().root().find(Linear.class);
+        if (!full && layers.values().stream().anyMatch(l -> l.weight() instanceof TransposedWeight)) {
+            // a masked matrix is [out, in]: a file of such copies would not fit the model
+            throw new IllegalArgumentException(
+                    model + ": --keep-zeros needs --full with this family, whose matrices are stored [in, out]");
+        }
+        Map<String, Mask> masks = Pruning.keepZeros(lm.model().root(), memory);
+        long zeros = masks.values().stream().mapToLong(Mask::dropped).sum();
+        long size = masks.keySet().stream()
+                .mapToLong(
+                        path -> (long) layers.get(path).in() * layers.get(path).out())
+                .sum();
+        spec.commandLine()
+                .getOut()
+                .printf(
+                        Locale.ROOT,
+                        "%,d zeros of %d matrices stay (%.1f %%).%n",
+                        zeros,
+                        masks.size(),
+                        100.0 * zeros / size);
     }
 
     private QuantFormat format() {

@@ -265,4 +265,87 @@ class PruneCommandTest {
         bad(with(prune("magnitude", "out", "--sparsity", 0.5), "--output", shared), "output exists already");
         assertThat(ok("prune", "--help").out()).contains("--sparsity", "Examples:", "2:4");
     }
+
+    private List<Object> sft(Path pruned, String output, int steps, Object... more) {
+        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
+        return with(
+                Cli.tune(pruned, data, dir.resolve(output), steps),
+                with(List.of("--lr-scheduler", "constant", "--warmup", 0, "--valid-split", 0), more)
+                        .toArray());
+    }
+
+    /** How many zeros of one model are none in the other, of all that it has. */
+    private static int[] moved(Map<String, float[][]> before, Map<String, float[][]> after) {
+        int[] moved = new int[2];
+        before.forEach((path, rows) -> {
+            for (int i = 0; i < rows.length; i++) {
+                for (int j = 0; j < rows[i].length; j++) {
+                    moved[0] += rows[i][j] == 0 && after.get(path)[i][j] != 0 ? 1 : 0;
+                    moved[1] += rows[i][j] == 0 ? 1 : 0;
+                }
+            }
+        });
+        return moved;
+    }
+
+    @Test
+    void zerosOfAFileStayThroughTraining() throws IOException {
+        Path pruned = dir.resolve("pruned");
+        ok(prune("nm", "pruned", "--pattern", "2:4", "--dtype", "f32").toArray());
+        Map<String, float[][]> before = blocks(pruned);
+        Cli run = ok(sft(pruned, "kept", 3, "--full", "--keep-zeros").toArray());
+        int[] kept = moved(before, blocks(dir.resolve("kept")));
+        assertThat(kept[0]).isZero();
+        assertThat(run.out()).contains(String.format(Locale.ROOT, "%,d zeros of 14 matrices stay (50.0 %%)", kept[1]));
+        blocks(dir.resolve("kept")).values().forEach(rows -> {
+            for (float[] row : rows) {
+                for (int j = 0; j < row.length; j += 4) {
+                    assertThat(zeros(Arrays.copyOfRange(row, j, j + 4))).isEqualTo(2);
+                }
+            }
+        });
+
+        ok(sft(pruned, "parts", 1, "--full", "--keep-zeros").toArray());
+        ok(sft(pruned, "parts", 3, "--full", "--keep-zeros", "--resume").toArray());
+        assertThat(Files.readAllBytes(dir.resolve("parts/model.safetensors")))
+                .isEqualTo(Files.readAllBytes(dir.resolve("kept/model.safetensors")));
+        ok(sft(pruned, "lost", 3, "--full").toArray());
+        assertThat(moved(before, blocks(dir.resolve("lost")))[0]).isGreaterThan(kept[1] / 2);
+    }
+
+    @Test
+    void zerosStayInAdaptersThatTrainTheWeights() {
+        Path pruned = dir.resolve("pruned");
+        ok(prune("nm", "pruned", "--pattern", "2:4", "--dtype", "f32").toArray());
+        Map<String, float[][]> before = blocks(pruned);
+        for (String method : List.of("lisa", "last_layers")) {
+            for (boolean keep : new boolean[] {true, false}) {
+                String name = method + keep;
+                List<Object> run = sft(pruned, name, 2, "--adapter", method);
+                ok((keep ? with(run, "--keep-zeros") : run).toArray());
+                ok(
+                        "merge",
+                        "--model",
+                        pruned,
+                        "--adapter",
+                        dir.resolve(name),
+                        "--output",
+                        dir.resolve(name + "-merged"),
+                        "--dtype",
+                        "f32");
+                int moved = moved(before, blocks(dir.resolve(name + "-merged")))[0];
+                assertThat(moved > 0).as(name).isEqualTo(!keep);
+            }
+        }
+    }
+
+    @Test
+    void zerosThatCannotBeKept() {
+        bad(sft(model, "out", 2, "--full", "--keep-zeros"), "no matrix of the model has 1 % of its numbers at 0");
+        bad(sft(model, "out", 2, "--keep-zeros"), "--keep-zeros needs --full, --adapter lisa or last_layers");
+        bad(
+                sft(model, "out", 2, "--keep-zeros", "--adapter", "lisa", "--quantize", "nf4"),
+                "--keep-zeros does not go with --quantize");
+        assertThat(dir.resolve("out")).doesNotExist();
+    }
 }

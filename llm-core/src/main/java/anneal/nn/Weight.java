@@ -65,6 +65,11 @@ public interface Weight {
         return DenseWeight.copy(matrix(), arena);
     }
 
+    /** A copy that is trained in place of this weight, as floats in memory: what this storage holds at zero stays there in it too. */
+    default Weight trainableCopy(Arena arena) {
+        return dense(arena);
+    }
+
     /**
      * True if {@link #matmulT} is the product with {@link #matrix} itself, so that an adapter may compute it together with its own;
      * false if x is rounded on its way.

@@ -20,7 +20,7 @@ final class CopyLayer implements LayerAdapter {
     /** A copy; {@code whole}: of the matrix too, as floats. */
     CopyLayer(Linear base, boolean whole) {
         this.whole = whole;
-        weight = whole ? base.weight().dense(Arena.ofAuto()) : base.weight();
+        weight = whole ? base.weight().trainableCopy(Arena.ofAuto()) : base.weight();
         bias = base.bias() == null ? null : copy(base.bias());
     }
 

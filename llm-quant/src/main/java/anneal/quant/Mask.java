@@ -30,6 +30,20 @@ public final class Mask {
         return new Mask(scores.length / cols, cols, kept);
     }
 
+    /** Keeps what is not 0. Shapes: numbers [rows, cols]. */
+    static Mask ofZeros(float[] numbers, int cols) {
+        BitSet kept = new BitSet(numbers.length);
+        for (int i = 0; i < numbers.length; i++) {
+            kept.set(i, numbers[i] != 0);
+        }
+        return new Mask(numbers.length / cols, cols, kept);
+    }
+
+    /** How many numbers are dropped. */
+    public long dropped() {
+        return (long) rows * cols - kept.cardinality();
+    }
+
     /**
      * The score of which this part of all lies at or below: the k-th smallest with k = floor(sparsity n), and less than any
      * score if k = 0.

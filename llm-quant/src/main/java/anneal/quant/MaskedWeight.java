@@ -34,6 +34,12 @@ public final class MaskedWeight implements Weight {
         ones.set(keep);
     }
 
+    /** The same numbers, and the same places that are pruned. */
+    @Override
+    public Weight trainableCopy(Arena to) {
+        return new MaskedWeight(matrix(), mask, to);
+    }
+
     private Tensor masked() {
         return tensor.tracked() ? Ops.mul(tensor, ones) : tensor;
     }

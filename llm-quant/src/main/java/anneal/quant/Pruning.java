@@ -5,7 +5,9 @@ import anneal.nn.Linear;
 import anneal.nn.Module;
 import java.lang.foreign.Arena;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
@@ -53,6 +55,15 @@ public record Pruning(Choice pattern, String layers) {
         }
     }
 
+    /** All linear layers inside the blocks: those whose path has a number in it. */
+    private static final String BLOCKS = "\\.\\d+\\.";
+
+    /** Storage of numbers that are not rounded to a grid. */
+    private static final Set<String> FLOATS = Set.of("F32", "F16", "BF16");
+
+    /** The least part of a matrix at 0 that is no accident. */
+    private static final double NOTICEABLE = 0.01;
+
     private static void requireSparsity(double sparsity) {
         if (!(sparsity > 0 && sparsity < 1)) {
             throw new IllegalArgumentException("prune: sparsity " + sparsity + " must be in (0, 1)");
@@ -65,7 +76,7 @@ public record Pruning(Choice pattern, String layers) {
 
     /** All linear layers inside the blocks: those whose path has a number in it. */
     public Pruning(Choice pattern) {
-        this(pattern, "\\.\\d+\\.");
+        this(pattern, BLOCKS);
     }
 
     /** Prunes by magnitude; see {@link #wanda}. */
@@ -82,7 +93,7 @@ public record Pruning(Choice pattern, String layers) {
      * @throws IllegalArgumentException if no layer matches or one that does has no norms
      */
     public Map<String, Mask> wanda(Module root, Map<String, float[]> norms, Arena arena) {
-        for (String path : matching(root).keySet()) {
+        for (String path : matching(root, layers).keySet()) {
             if (!norms.containsKey(path)) {
                 throw new IllegalArgumentException("prune: the calibration data did not reach " + path);
             }
@@ -90,7 +101,47 @@ public record Pruning(Choice pattern, String layers) {
         return apply(root, norms, arena);
     }
 
-    private Map<String, Linear> matching(Module root) {
+    /**
+     * Masks of the zeros that the linear layers inside the blocks have already, as a pruned model does when it is read from a file: from
+     * then on they stay through fine-tuning.
+     *
+     * @param arena where masked weights live
+     * @return the mask of each layer with a zero, by path; its weight is a {@link MaskedWeight} now
+     * @throws IllegalArgumentException if no matrix has a part of 1 % at 0, or one is quantised: there rounding makes zeros too
+     */
+    public static Map<String, Mask> keepZeros(Module root, Arena arena) {
+        Map<String, Linear> layers = matching(root, BLOCKS);
+        Map<String, Mask> masks = new LinkedHashMap<>();
+        layers.forEach((path, linear) -> {
+            String format = linear.weight().format();
+            if (!FLOATS.contains(format)) {
+                throw new IllegalArgumentException("keep zeros: " + path + " is stored as " + format
+                        + ", where zeros come from rounding too; it must be F32, F16 or BF16");
+            }
+            Mask mask = Mask.ofZeros(floats(linear.weight().matrix()), linear.in());
+            if (mask.dropped() > 0) {
+                masks.put(path, mask);
+            }
+        });
+        double most = masks.values().stream().mapToDouble(Mask::sparsity).max().orElse(0);
+        if (most < NOTICEABLE) {
+            throw new IllegalArgumentException(String.format(
+                    Locale.ROOT,
+                    "keep zeros: no matrix of the model has 1 %% of its numbers at 0 (the most is %.2f %%), so it was not pruned",
+                    100 * most));
+        }
+        masks.forEach((path, mask) -> plug(layers.get(path), mask, arena));
+        return masks;
+    }
+
+    private static void plug(Linear linear, Mask mask, Arena arena) {
+        boolean trained = linear.weight().parameter().filter(p -> p.tracked()).isPresent();
+        MaskedWeight weight = new MaskedWeight(linear.weight().matrix(), mask, arena);
+        weight.parameter().orElseThrow().trainable(trained);
+        linear.weight(weight);
+    }
+
+    private static Map<String, Linear> matching(Module root, String layers) {
         Map<String, Linear> found = root.find(Linear.class);
         Map<String, Linear> wanted = new LinkedHashMap<>(found);
         wanted.keySet().removeIf(path -> !Pattern.compile(layers).matcher(path).find());
@@ -101,7 +152,7 @@ public record Pruning(Choice pattern, String layers) {
     }
 
     private Map<String, Mask> apply(Module root, Map<String, float[]> norms, Arena arena) {
-        Map<String, Linear> wanted = matching(root);
+        Map<String, Linear> wanted = matching(root, layers);
         float all = pattern instanceof Choice.Global g ? globalThreshold(wanted, norms, g.sparsity()) : 0;
         Map<String, Mask> masks = new LinkedHashMap<>();
         wanted.forEach((path, linear) -> {
@@ -115,14 +166,7 @@ public record Pruning(Choice pattern, String layers) {
             };
             masks.put(path, mask);
         });
-        masks.forEach((path, mask) -> {
-            Linear linear = wanted.get(path);
-            boolean trained =
-                    linear.weight().parameter().filter(p -> p.tracked()).isPresent();
-            MaskedWeight weight = new MaskedWeight(linear.weight().matrix(), mask, arena);
-            weight.parameter().orElseThrow().trainable(trained);
-            linear.weight(weight);
-        });
+        masks.forEach((path, mask) -> plug(wanted.get(path), mask, arena));
         return masks;
     }
 

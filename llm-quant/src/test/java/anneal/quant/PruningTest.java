@@ -154,6 +154,30 @@ class PruningTest {
     }
 
     @Test
+    void zerosThatAreThereAreKept() {
+        Net net = new Net(arena);
+        Map<String, Mask> pruned = new Pruning(new Choice.NofM(2, 4), "up").magnitude(net, arena);
+        Net read = new Net(arena); // plain matrices of these numbers, as from a file
+        read.up.weight(DenseWeight.copy(net.up.weight().matrix(), arena));
+        Map<String, Mask> found = Pruning.keepZeros(read, arena);
+        assertThat(found).containsOnlyKeys("layers.0.up");
+        assertThat(found.get("layers.0.up").ones())
+                .isEqualTo(pruned.get("layers.0.up").ones());
+        assertThat(found.get("layers.0.up").dropped()).isEqualTo(HIDDEN * IN / 2);
+        MaskedWeight copy = (MaskedWeight) read.up.weight().trainableCopy(arena);
+        assertThat(copy.mask()).isSameAs(found.get("layers.0.up"));
+        assertThat(copy.parameter()).isNotEqualTo(read.up.weight().parameter());
+
+        Net dense = new Net(arena);
+        assertThatThrownBy(() -> Pruning.keepZeros(dense, arena))
+                .hasMessage(
+                        "keep zeros: no matrix of the model has 1 % of its numbers at 0 (the most is 0.00 %), so it was not pruned");
+        Quantizer.format(new Int8()).apply(dense);
+        assertThatThrownBy(() -> Pruning.keepZeros(dense, arena))
+                .hasMessageContaining("keep zeros: layers.0.up is stored as INT8, where zeros come from rounding too");
+    }
+
+    @Test
     void saysWhatIsWrong() {
         Net net = new Net(arena);
         assertThatThrownBy(() -> new Choice.PerLayer(1)).hasMessage("prune: sparsity 1.0 must be in (0, 1)");
