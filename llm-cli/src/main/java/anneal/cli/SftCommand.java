@@ -152,16 +152,18 @@ final class SftCommand implements Callable<Integer> {
         return format;
     }
 
-    /** The adapter, and for one that chooses ranks the table of them. */
+    /** The adapter, and for one that chooses ranks the table and the picture of them. */
     static void save(Adapters adapters, Path folder) {
         adapters.save(folder);
         if (adapters.method() instanceof AdaLora) {
             Path table = folder.resolve("ranks.txt");
+            RankReport report = RankReport.of(adapters);
             try {
-                Files.writeString(table, RankReport.of(adapters).toString());
+                Files.writeString(table, report.toString());
             } catch (IOException e) {
                 throw new UncheckedIOException(table.toString(), e);
             }
+            RankPlot.write(folder.resolve("ranks.png"), report);
         }
     }
 }

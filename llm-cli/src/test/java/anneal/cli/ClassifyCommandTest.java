@@ -104,6 +104,7 @@ class ClassifyCommandTest {
         assertThat(report).contains("12 texts");
         assertThat(table(ok(evaluate(data, out).toArray()).out())).isEqualTo(report);
         assertThat(Files.exists(out.resolve("ranks.txt"))).isEqualTo(method == AdapterName.adalora);
+        assertThat(Files.exists(out.resolve("ranks.png"))).isEqualTo(method == AdapterName.adalora);
     }
 
     private static String table(String printed) {

@@ -15,6 +15,7 @@ import anneal.quant.GgufBlocks;
 import anneal.quant.Nf4;
 import anneal.quant.Quantizer;
 import anneal.tensor.DType;
+import java.awt.image.BufferedImage;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -25,6 +26,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -212,6 +214,9 @@ class TrainingCommandsTest {
                 .containsEntry("total_step", 12)
                 .containsEntry("orth_reg_weight", 0.2);
         assertThat(Files.readAllLines(out.resolve("ranks.txt")).getLast()).matches("all +28 +56");
+        BufferedImage picture = ImageIO.read(out.resolve("ranks.png").toFile());
+        assertThat(picture.getWidth()).as("a column for each of 2 blocks").isEqualTo(260 + 28 * 2);
+        assertThat(picture.getHeight()).as("a row for each of 7 kinds").isEqualTo(110 + 26 * 7);
         assertThat(Files.readString(out.resolve("config.yaml"))).contains("learning-rate: 0.001", "adapter: adalora");
         assertThat(Files.readString(out.resolve("metrics.jsonl"))).contains("\"penalty\"");
         bad(with(args, "--output", dir.resolve("a"), "--adalora-tinit", 0.8), "tinit 0.8 and tfinal 0.5");
