@@ -9,8 +9,11 @@ import static org.assertj.core.api.Assertions.within;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.io.Json;
+import anneal.model.DecoderConfig;
+import anneal.model.Family;
 import anneal.nn.Linear;
 import anneal.tensor.DType;
+import anneal.text.ChatTemplate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,10 +48,14 @@ class PruneCommandTest {
 
     /** The matrices of the blocks of a saved model, by path. */
     private static Map<String, float[][]> blocks(Path folder) {
+        return matrices(folder, ".layers.");
+    }
+
+    private static Map<String, float[][]> matrices(Path folder, String inPath) {
         Map<String, float[][]> matrices = new TreeMap<>();
         try (Pretrained lm = Pretrained.load(folder)) {
             lm.model().root().find(Linear.class).forEach((path, linear) -> {
-                if (path.contains(".layers.")) {
+                if (path.contains(inPath)) {
                     float[][] rows = new float[linear.out()][linear.in()];
                     for (int i = 0; i < rows.length; i++) {
                         linear.weight().row(i, rows[i]);
@@ -337,6 +344,31 @@ class PruneCommandTest {
                 assertThat(moved > 0).as(name).isEqualTo(!keep);
             }
         }
+    }
+
+    /** GPT-2 stores matrices the other way round. */
+    @Test
+    void zerosOfTransposedMatricesStayToo() {
+        DecoderConfig config = DecoderConfig.builder(Family.GPT2)
+                .vocabSize(TinyModel.VOCABULARY)
+                .hiddenSize(32)
+                .feedForwardSize(64)
+                .layers(2)
+                .heads(4, 4, 8)
+                .contextLength(TinyModel.CONTEXT)
+                .build();
+        Path gpt2 = dir.resolve("gpt2"), pruned = dir.resolve("pruned");
+        try (Pretrained lm = Pretrained.create(config, TinyModel.tokenizer(), 7)) {
+            lm.chatTemplate(ChatTemplate.chatml()).save(gpt2);
+        }
+        ok(with(prune("nm", "pruned", "--pattern", "2:4", "--dtype", "f32"), "--model", gpt2)
+                .toArray());
+        ok(sft(pruned, "kept", 2, "--full", "--keep-zeros").toArray());
+        Map<String, float[][]> before = matrices(pruned, ".h."), after = matrices(dir.resolve("kept"), ".h.");
+        assertThat(moved(before, after)[0]).isZero();
+        assertThat(moved(before, after)[1]).isEqualTo(2 * (32 * 96 + 32 * 32 + 2 * 32 * 64) / 2);
+        assertThat(after.get("transformer.h.0.attn.c_attn")).isNotEqualTo(before.get("transformer.h.0.attn.c_attn"));
+        bad(sft(pruned, "no", 2, "--adapter", "lisa", "--keep-zeros"), "--keep-zeros needs --full with this family");
     }
 
     @Test
