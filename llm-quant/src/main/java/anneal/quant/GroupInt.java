@@ -53,12 +53,8 @@ public record GroupInt(int bits, int group, boolean symmetric) implements QuantF
 
     @Override
     public QuantizedWeight quantize(Matrix w, Arena arena) {
-        requireFits(w.cols());
-        int size = group == ROW ? w.cols() : group;
-        long numbers = (long) w.rows() * w.cols(), groups = numbers / size;
-        MemorySegment codes = arena.allocate(Math.max(1, bits <= 4 ? numbers / 2 : numbers), 64);
-        MemorySegment scales = arena.allocate(Math.max(4, 4 * groups), 64), zeros = arena.allocate(Math.max(1, groups));
-        GroupMatrix to = new GroupMatrix(codes, scales, zeros, w.rows(), w.cols(), size, bits);
+        int size = size(w.cols());
+        GroupMatrix to = blank(w.rows(), w.cols(), arena);
         FlatFloats.forEach(
                 w, w.cols(), (x, at, first, count) -> { // whole rows: two codes of different tasks share no byte
                     for (int i = 0; i < count; i += size) {
@@ -66,6 +62,31 @@ public record GroupInt(int bits, int group, boolean symmetric) implements QuantF
                     }
                 });
         return new PackedWeight(this, to);
+    }
+
+    /** Numbers that share a scale in rows of {@code cols}. */
+    int size(int cols) {
+        return group == ROW ? cols : group;
+    }
+
+    /**
+     * A matrix of this format whose scales and zeros are still to be written, and its codes to be {@link #put}.
+     *
+     * @throws IllegalArgumentException if rows are no whole groups or bytes
+     */
+    public GroupMatrix blank(int rows, int cols, Arena arena) {
+        requireFits(cols);
+        long numbers = (long) rows * cols, groups = numbers / size(cols);
+        MemorySegment codes = arena.allocate(Math.max(1, bits <= 4 ? numbers / 2 : numbers), 64);
+        MemorySegment scales = arena.allocate(Math.max(4, 4 * groups), 64), zeros = arena.allocate(Math.max(1, groups));
+        return new GroupMatrix(codes, scales, zeros, rows, cols, size(cols), bits);
+    }
+
+    /** Writes the codes of a row, each 0 .. 2^bits - 1, into a matrix that is {@link #blank}. */
+    public void put(GroupMatrix to, int row, int[] codes) {
+        for (int i = 0; i < codes.length; i++) {
+            put(to.codes(), (long) row * to.cols() + i, codes[i]);
+        }
     }
 
     private void group(float[] x, int at, long first, GroupMatrix to) {

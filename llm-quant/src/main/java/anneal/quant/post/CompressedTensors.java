@@ -2,38 +2,46 @@ package anneal.quant.post;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
+import anneal.kernels.GroupMatrix;
 import anneal.nn.FolderForm;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.nn.WeightReader;
+import anneal.quant.GroupInt;
+import anneal.quant.PackQuantized;
+import anneal.quant.PackedWeight;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
 /**
- * Integer layers as the compressed-tensors library keeps them ("format": "int-quantized"), which vLLM and transformers read: weight (signed
- * bytes [out, in]), weight_scale [out, 1], and input_scale [1] if the scale of inputs is static. Whether dynamic scales are each token's or
- * the tensor's stands in config.json.
+ * Integer layers as the compressed-tensors library keeps them, which vLLM and transformers read. "int-quantized": weight (signed bytes
+ * [out, in]) and weight_scale [out, 1]; "pack-quantized": {@link PackQuantized}. Where inputs are integers too, input_scale [1] if their
+ * scale is static; whether dynamic scales are each token's or the tensor's stands in config.json.
  *
- * <p>Codes of inputs are clamped to -127 .. 127 here, to -128 .. 127 there: they differ for inputs beyond a static scale only.
+ * <p>Codes of inputs are clamped to -127 .. 127 here, to -128 .. 127 there, and a dynamic scale is max|x| / 127 here, / 127.5 there.
  */
 public final class CompressedTensors implements WeightReader {
-    private static final String METHOD = "compressed-tensors";
+    private static final String METHOD = PackQuantized.METHOD;
 
+    /** How inputs are scaled, or null: they are floats. */
     private final ActivationScale activations;
+
+    /** Of codes that are packed, or null: they are bytes. */
+    private final GroupInt packed;
 
     /** For {@link java.util.ServiceLoader}. */
     public CompressedTensors() {
-        this(ActivationScale.PER_TOKEN);
+        this(ActivationScale.PER_TOKEN, null);
     }
 
-    private CompressedTensors(ActivationScale activations) {
+    private CompressedTensors(ActivationScale activations, GroupInt packed) {
         this.activations = activations;
+        this.packed = packed;
     }
 
     @Override
@@ -51,13 +59,25 @@ public final class CompressedTensors implements WeightReader {
         }
         Map<?, ?> group = map(groups.values().iterator().next());
         Map<?, ?> weights = map(group.get("weights")), inputs = map(group.get("input_activations"));
-        require(weights, "weights", "channel");
+        GroupInt packed = null;
+        if (PackQuantized.FORMAT.equals(config.get("format"))) {
+            packed = PackQuantized.format(weights);
+            if (inputs.isEmpty()) {
+                return new CompressedTensors(null, packed);
+            }
+            if (!packed.symmetric()) {
+                throw new IllegalArgumentException(
+                        METHOD + ": weights " + weights + " must be symmetric where inputs are integers too");
+            }
+        } else {
+            require(weights, "weights", "channel");
+        }
         require(inputs, "input_activations", "token", "tensor");
         boolean tensor = "tensor".equals(inputs.get("strategy"));
         if (!Boolean.TRUE.equals(inputs.get("dynamic"))) {
-            return new CompressedTensors(ActivationScale.STATIC);
+            return new CompressedTensors(ActivationScale.STATIC, packed);
         }
-        return new CompressedTensors(tensor ? ActivationScale.PER_TENSOR : ActivationScale.PER_TOKEN);
+        return new CompressedTensors(tensor ? ActivationScale.PER_TENSOR : ActivationScale.PER_TOKEN, packed);
     }
 
     private static void require(Map<?, ?> args, String name, String... strategies) {
@@ -78,6 +98,16 @@ public final class CompressedTensors implements WeightReader {
 
     @Override
     public Optional<Weight> read(String layer, int out, int in, Map<String, Stored> tensors, Arena arena) {
+        if (packed != null) {
+            if (!PackQuantized.has(tensors)) {
+                return Optional.empty();
+            }
+            GroupMatrix matrix = PackQuantized.read(packed, layer, out, in, tensors, arena);
+            return Optional.of(
+                    activations == null
+                            ? new PackedWeight(packed, matrix)
+                            : integers(layer, UniformMatrix.of(packed, matrix, arena), tensors, arena));
+        }
         if (!tensors.containsKey("weight") || !tensors.containsKey("weight_scale")) {
             return Optional.empty();
         }
@@ -87,75 +117,71 @@ public final class CompressedTensors implements WeightReader {
                     layer + ".weight has " + bytes.data().byteSize() + " bytes of " + bytes.dtype() + ", not "
                             + (long) out * in + " of I8 in rows of a multiple of 8");
         }
-        MemorySegment scales = floats(layer + ".weight_scale", tensors.remove("weight_scale"), out, arena);
-        UniformMatrix matrix = new UniformMatrix(bytes.data(), scales, out, in);
-        if (activations != ActivationScale.STATIC) {
-            return Optional.of(new W8A8Linear(matrix, activations, 0));
-        }
-        Stored input = tensors.remove("input_scale");
-        if (input == null) {
-            throw new IllegalArgumentException(layer + ".input_scale is missing");
-        }
-        float a = floats(layer + ".input_scale", input, 1, arena).get(JAVA_FLOAT, 0);
-        if (!(a > 0 && Float.isFinite(a))) {
-            throw new IllegalArgumentException(layer + ".input_scale " + a + " must be positive");
-        }
-        return Optional.of(W8A8Linear.stored(matrix, activations, a));
+        MemorySegment scales =
+                PackQuantized.floats(layer + ".weight_scale", tensors.remove("weight_scale"), out, arena);
+        return Optional.of(integers(layer, new UniformMatrix(bytes.data(), scales, out, in), tensors, arena));
     }
 
-    private static MemorySegment floats(String name, Stored s, int count, Arena arena) {
-        if (!s.dtype().isReal() || Arrays.stream(s.shape()).reduce(1, (a, b) -> a * b) != count) {
-            throw new IllegalArgumentException(
-                    name + " has the shape " + Arrays.toString(s.shape()) + " and not " + count + " numbers");
+    private Weight integers(String layer, UniformMatrix matrix, Map<String, Stored> tensors, Arena arena) {
+        float a = activations == ActivationScale.STATIC ? inputScale(layer, tensors.remove("input_scale"), arena) : 0;
+        return ChosenLayers.at(layer, () -> W8A8Linear.stored(matrix, activations, a));
+    }
+
+    private static float inputScale(String layer, Stored stored, Arena arena) {
+        String name = layer + ".input_scale";
+        float a = PackQuantized.floats(name, stored, 1, arena).get(JAVA_FLOAT, 0);
+        if (!(a > 0)) {
+            throw new IllegalArgumentException(name + " " + a + " must be positive");
         }
-        float[] values = new float[count];
-        s.dtype().matrix(s.data(), 1, count).widen(0, 0, count, values, 0);
-        return arena.allocateFrom(JAVA_FLOAT, values);
+        return a;
     }
 
     // ---------------------------------------------------------------- writing
 
-    /** A layer of 8-bit weights. */
-    record Form(UniformMatrix matrix, MemorySegment bytes, ActivationScale activations, float inputScale)
-            implements FolderForm {
+    /**
+     * How a layer of integers is written.
+     *
+     * @param bytes the codes if they are signed bytes in one group a row, else null
+     */
+    static Optional<FolderForm> form(UniformMatrix matrix, MemorySegment bytes, Inputs inputs) {
+        if (bytes != null && matrix.grid().group() == Grid.PER_ROW) {
+            return Optional.of(new Bytes(matrix, bytes, inputs));
+        }
+        return matrix.groupFormat()
+                .map(f ->
+                        new PackQuantized(f, () -> matrix.grouped(f, Arena.ofAuto()), inputs.args(), inputs.tensors()));
+    }
+
+    /** What a file says of a layer's inputs; {@code scale} counts if it is static. */
+    record Inputs(ActivationScale activations, float scale) {
+        Map<String, Object> args() {
+            String strategy = activations == ActivationScale.PER_TOKEN ? "token" : "tensor";
+            return PackQuantized.args(8, true, strategy, activations != ActivationScale.STATIC);
+        }
+
+        Map<String, Stored> tensors() {
+            return activations == ActivationScale.STATIC
+                    ? Map.of("input_scale", new Stored(DType.F32, Arena.ofAuto().allocateFrom(JAVA_FLOAT, scale), 1))
+                    : Map.of();
+        }
+    }
+
+    /** A layer of 8-bit weights with one scale a row. */
+    private record Bytes(UniformMatrix matrix, MemorySegment bytes, Inputs inputs) implements FolderForm {
         @Override
         public Map<String, Stored> tensors() {
             int out = matrix.rows(), in = matrix.cols();
             Map<String, Stored> all = new LinkedHashMap<>();
             all.put("weight", new Stored(DType.I8, bytes.asSlice(0, (long) out * in), out, in));
             all.put("weight_scale", new Stored(DType.F32, matrix.scales().asSlice(0, 4L * out), out, 1));
-            if (activations == ActivationScale.STATIC) {
-                MemorySegment scale = Arena.ofAuto().allocateFrom(JAVA_FLOAT, inputScale);
-                all.put("input_scale", new Stored(DType.F32, scale, 1));
-            }
+            all.putAll(inputs.tensors());
             return all;
         }
 
         @Override
         public Map<String, Object> config(List<String> plain) {
-            boolean fixed = activations == ActivationScale.STATIC;
-            Map<String, Object> group = new LinkedHashMap<>();
-            group.put("input_activations", args(activations == ActivationScale.PER_TOKEN ? "token" : "tensor", !fixed));
-            group.put("output_activations", null);
-            group.put("targets", List.of("Linear"));
-            group.put("weights", args("channel", false));
-            Map<String, Object> json = new LinkedHashMap<>();
-            json.put("quant_method", METHOD);
-            json.put("format", "int-quantized");
-            json.put("quantization_status", "compressed");
-            json.put("config_groups", Map.of("group_0", group));
-            json.put("ignore", plain);
-            return json;
-        }
-
-        private static Map<String, Object> args(String strategy, boolean dynamic) {
-            Map<String, Object> args = new LinkedHashMap<>();
-            args.put("num_bits", 8);
-            args.put("type", "int");
-            args.put("symmetric", true);
-            args.put("strategy", strategy);
-            args.put("dynamic", dynamic);
-            return args;
+            Map<String, Object> weights = PackQuantized.args(8, true, "channel", false);
+            return PackQuantized.config("int-quantized", weights, inputs.args(), plain);
         }
     }
 }

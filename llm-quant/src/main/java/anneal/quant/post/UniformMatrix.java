@@ -3,10 +3,12 @@ package anneal.quant.post;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
+import anneal.kernels.GroupMatrix;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
 import anneal.kernels.PlainBlock;
 import anneal.nn.Stored;
+import anneal.quant.GroupInt;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -14,6 +16,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * A matrix on a {@link Grid}: codes packed without gaps, a float scale a group, a byte for its zero if the grid is asymmetric.
@@ -23,6 +26,7 @@ import java.util.Optional;
  */
 public final class UniformMatrix implements Matrix {
     private static final int TOGETHER = 8;
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final ValueLayout.OfLong EIGHT_BYTES =
             ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
@@ -62,6 +66,45 @@ public final class UniformMatrix implements Matrix {
         this.codes = bytes;
         this.scales = scales;
         this.zeros = null;
+    }
+
+    /** The codes and steps of a matrix of groups: the same numbers. */
+    static UniformMatrix of(GroupInt format, GroupMatrix m, Arena arena) {
+        Grid grid = new Grid(format.bits(), format.group(), format.symmetric());
+        UniformMatrix to = new UniformMatrix(grid, m.rows(), m.cols(), arena);
+        Parallel.run(m.rows(), row -> {
+            to.put(row, IntStream.range(0, m.cols()).map(j -> m.code(row, j)).toArray());
+            for (int g = 0; g < to.groups(); g++) {
+                long at = to.stepOf(row, g);
+                to.put(
+                        row,
+                        g,
+                        new Grid.Step(m.scales().get(FLOAT, 4 * at), m.zeros().get(JAVA_BYTE, at) & 0xff));
+            }
+        });
+        return to;
+    }
+
+    /** The format that has groups as this grid has them; empty if rows share a scale or are no whole bytes of its codes. */
+    Optional<GroupInt> groupFormat() {
+        boolean whole = grid.bits() > 4 || cols % 2 == 0;
+        return grid.group() != Grid.PER_TENSOR && whole
+                ? Optional.of(new GroupInt(grid.bits(), grid.group(), grid.symmetric()))
+                : Optional.empty();
+    }
+
+    /** The same numbers in that format. */
+    GroupMatrix grouped(GroupInt format, Arena arena) {
+        GroupMatrix to = format.blank(rows, cols, arena);
+        Parallel.run(rows, row -> {
+            format.put(to, row, codes(row));
+            for (int g = 0; g < groups(); g++) {
+                Grid.Step s = step(row, g);
+                to.scales().set(FLOAT, 4 * stepOf(row, g), s.scale());
+                to.zeros().set(JAVA_BYTE, stepOf(row, g), (byte) s.zero());
+            }
+        });
+        return to;
     }
 
     /** One scale for each group, in the order of rows. */

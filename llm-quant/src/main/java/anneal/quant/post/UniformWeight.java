@@ -1,11 +1,15 @@
 package anneal.quant.post;
 
 import anneal.kernels.Matrix;
+import anneal.nn.FolderForm;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
+import anneal.quant.GroupInt;
+import anneal.quant.PackQuantized;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
+import java.util.Map;
 import java.util.Optional;
 
 /** Weights on a uniform grid; widened inside the product, which is one of floats. Not trained. */
@@ -45,6 +49,16 @@ public record UniformWeight(UniformMatrix matrix) implements Weight {
     @Override
     public Optional<Stored> blocks() {
         return matrix.blocks();
+    }
+
+    /**
+     * compressed-tensors' packed integers, unless one scale is that of the matrix. What is read back has the same numbers, and sums
+     * products in the order of {@link GroupInt}'s kernels.
+     */
+    @Override
+    public Optional<FolderForm> folderForm() {
+        return matrix.groupFormat()
+                .map(f -> new PackQuantized(f, () -> matrix.grouped(f, Arena.ofAuto()), Map.of(), Map.of()));
     }
 
     @Override

@@ -274,12 +274,10 @@ public final class W8A8Linear implements Weight {
         return matrix.blocks();
     }
 
-    /** compressed-tensors' integers for 8 bits with one scale a row. */
+    /** compressed-tensors' integers: bytes for 8 bits with one scale a row, else packed; none if the matrix has one scale. */
     @Override
     public Optional<FolderForm> folderForm() {
-        return bytes == null || matrix.grid().group() != Grid.PER_ROW
-                ? Optional.empty()
-                : Optional.of(new CompressedTensors.Form(matrix, bytes, activations, fixed));
+        return CompressedTensors.form(matrix, bytes, new CompressedTensors.Inputs(activations, fixed));
     }
 
     /** "W8A8", "W4A8 g64": bits of weights and activations, and the columns that share a scale. */

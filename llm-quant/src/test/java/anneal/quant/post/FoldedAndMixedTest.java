@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import anneal.kernels.F32Matrix;
 import anneal.nn.LayerWatch;
-import anneal.nn.Linear;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.nn.WeightReader;
@@ -166,21 +165,54 @@ class FoldedAndMixedTest {
         }
     }
 
-    /** Groups have no place in such a folder: they are written as floats. */
+    /** Integers by groups, or of few bits, are packed, with their inputs beside them; one scale for a matrix has no place there. */
     @Test
-    void onlyOneScaleARowHasAForm() {
-        try (Arena arena = Arena.ofShared()) {
+    void groupsOfIntegersArePacked() {
+        try (Arena arena = Arena.ofShared();
+                Memory.Scope scope = Memory.scope()) {
             Tensor w = Planted.normal(arena, new Rng(1), 1, 12, 32);
             F32Matrix m = new F32Matrix(w.buf(), 12, 32);
-            for (Grid grid : List.of(
-                    new Grid(8, 16, true), new Grid(4, Grid.PER_ROW, true), new Grid(8, Grid.PER_TENSOR, true))) {
-                W8A8Linear layer = new W8A8Linear(Rounding.nearest(m, grid), ActivationScale.PER_TOKEN, 0);
-                assertThat(layer.folderForm()).as(grid + "").isEmpty();
+            Tensor x = Planted.normal(arena, new Rng(2), 1.5, 5, 32);
+            for (Grid grid : List.of(new Grid(8, 16, true), new Grid(4, Grid.PER_ROW, true), new Grid(3, 8, true))) {
+                for (ActivationScale how : ActivationScale.values()) {
+                    float largest = how == ActivationScale.STATIC ? 2.7f : 0;
+                    W8A8Linear layer = new W8A8Linear(Rounding.nearest(m, grid), how, largest);
+                    var form = layer.folderForm().orElseThrow();
+                    Map<String, Stored> tensors = new LinkedHashMap<>(form.tensors());
+                    Weight read = reader(form.config(List.of()))
+                            .read("layer", 12, 32, tensors, arena)
+                            .orElseThrow();
+                    assertThat(tensors).as("all was read").isEmpty();
+                    assertThat(read.matmulT(x).toArray())
+                            .isEqualTo(layer.matmulT(x).toArray());
+                    assertThat(read.format()).isEqualTo(layer.format());
+                }
             }
-            assertThat(new Linear(W8A8Linear.of(m, ActivationScale.PER_TOKEN), null)
-                            .weight()
-                            .folderForm())
-                    .isPresent();
+            Grid one = new Grid(8, Grid.PER_TENSOR, true);
+            assertThat(new W8A8Linear(Rounding.nearest(m, one), ActivationScale.PER_TOKEN, 0).folderForm())
+                    .isEmpty();
+            var bytes = W8A8Linear.of(m, ActivationScale.PER_TOKEN).folderForm().orElseThrow();
+            assertThat(bytes.config(List.of())).containsEntry("format", "int-quantized");
+        }
+    }
+
+    /** What calibration found: the same numbers are read, whatever kernel multiplies them. */
+    @Test
+    void aUniformGridIsPackedAndReadAsGroups() {
+        try (Arena arena = Arena.ofShared()) {
+            Tensor w = Planted.normal(arena, new Rng(1), 1, 11, 24);
+            F32Matrix m = new F32Matrix(w.buf(), 11, 24);
+            for (Grid grid :
+                    List.of(Grid.bits(4).groups(8), Grid.bits(4).symmetrical(), Grid.bits(3), new Grid(8, 12, false))) {
+                Weight written = new UniformWeight(Rounding.nearest(m, grid));
+                var form = written.folderForm().orElseThrow();
+                Weight read = reader(form.config(List.of()))
+                        .read("layer", 11, 24, new LinkedHashMap<>(form.tensors()), arena)
+                        .orElseThrow();
+                assertThat(Planted.floats(read.matrix())).as("%s", grid).isEqualTo(Planted.floats(written.matrix()));
+            }
+            Weight tensor = new UniformWeight(Rounding.nearest(m, Grid.bits(4).perTensor()));
+            assertThat(tensor.folderForm()).isEmpty();
         }
     }
 }
