@@ -23,7 +23,9 @@ record FormatName(String name, Integer block, Boolean single) {
     static final Pattern FLOATS = Pattern.compile("B?F(16|32)");
 
     /** What {@code --help} says of the names. */
-    static final String NAMES = "nf4, fp4, int8; q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k";
+    static final String NAMES = "nf4, fp4, int8; q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k; int4-g128, int8-row"
+            + " and its like, 2 to 8 bits with a scale for so many numbers of a row or all of it, with zeros"
+            + " int4-g128-asym";
 
     /** The format; {@code blockFlag} is what errors call the flag of the block size. */
     QuantFormat format(String blockFlag) {

@@ -4,6 +4,7 @@ import anneal.kernels.BlockFormat;
 import anneal.nn.LayerWatch;
 import anneal.nn.Module;
 import anneal.quant.GgufBlocks;
+import anneal.quant.GroupInt;
 import anneal.quant.Int8;
 import anneal.quant.QuantFormat;
 import anneal.quant.calibrate.Calibration;
@@ -20,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** {@code --method} and what single methods have beside; null = not given. */
@@ -125,14 +127,19 @@ final class PostTrainingFlags {
         if (fourBit != null && fourBitShare != null) {
             throw new IllegalArgumentException("--four-bit and --four-bit-share: give one or the other");
         }
+        if ((fourBit != null || fourBitShare != null) && format instanceof GroupInt) {
+            throw new IllegalArgumentException((fourBit != null ? "--four-bit" : "--four-bit-share") + " with --format "
+                    + format.name() + ": the folder tells of one width for all layers; a GGUF file (q8_0) holds two");
+        }
         if (level != null && !(format instanceof Int8)) {
             throw new IllegalArgumentException(
                     "--level " + level + " is for --format int8, whose products are of integers;" + " with "
                             + format.name() + " inputs stay as they are");
         }
-        if (noClip != null && !plain(format)) {
-            throw new IllegalArgumentException("--no-clip: with " + format.name()
-                    + " no ranges are searched: only q4_0, q4_1, q5_0, q5_1 and q8_0 leave them free");
+        if (noClip != null && grid(format).isEmpty()) {
+            throw new IllegalArgumentException(
+                    "--no-clip: with " + format.name()
+                            + " no ranges are searched: only q4_0, q4_1, q5_0, q5_1 and q8_0 leave them free, and int4-g128 and its like");
         }
         if (!fits(format)) {
             throw new IllegalArgumentException(
@@ -153,40 +160,40 @@ final class PostTrainingFlags {
 
     private boolean fits(QuantFormat format) {
         return switch (method) {
-            case rtn -> true;
-            case gptq -> plain(format);
-            case awq, smoothquant -> true;
-            case zeroquant -> plain(format) && grid(format).symmetric();
+            case rtn, awq, smoothquant -> true;
+            case gptq -> grid(format).isPresent();
+            case zeroquant -> grid(format).filter(Grid::symmetric).isPresent();
         };
-    }
-
-    private static boolean plain(QuantFormat format) {
-        return format instanceof GgufBlocks g
-                && g.format() != BlockFormat.Q4_K
-                && g.format() != BlockFormat.Q5_K
-                && g.format() != BlockFormat.Q6_K;
     }
 
     private String possible() {
         return switch (method) {
             case rtn, awq, smoothquant -> "";
             case gptq ->
-                "its codes stand on a grid with one scale for 32 weights, which q4_0, q4_1, q5_0, q5_1 and q8_0 can hold;"
-                        + " this format has another one and would round them a second time (--method awq goes with every"
-                        + " format)";
+                "its codes stand on a grid with one scale for a group of weights, which q4_0, q4_1, q5_0, q5_1 and q8_0 can"
+                        + " hold, and int4-g128 and its like; this format has another one and would round them a second"
+                        + " time (--method awq goes with every format)";
             case zeroquant ->
-                "its codes are symmetric with one scale for 32 weights, which q4_0, q5_0 and q8_0 can hold (use --method"
-                        + " rtn for this format)";
+                "its codes are symmetric with one scale for a group of weights, which q4_0, q5_0 and q8_0 can hold, and"
+                        + " int8-g128 and its like (use --method rtn for this format)";
         };
     }
 
-    private static Grid grid(QuantFormat format) {
-        return Grid.of(((GgufBlocks) format).format());
+    /** The grid that the codes of a format stand on; empty if its scales are codes, or its numbers from a table. */
+    private static Optional<Grid> grid(QuantFormat format) {
+        return switch (format) {
+            case GroupInt g -> Optional.of(new Grid(g.bits(), g.group(), g.symmetric()));
+            case GgufBlocks g
+            when g.format() != BlockFormat.Q4_K && g.format() != BlockFormat.Q5_K && g.format() != BlockFormat.Q6_K ->
+                Optional.of(Grid.of(g.format()));
+            default -> Optional.empty();
+        };
     }
 
     /** True if the method ends with a rounding of the format itself, after scales were moved. */
     boolean onlyScales(QuantFormat format) {
-        return method == Name.smoothquant && level == null || method == Name.awq && !plain(format);
+        return method == Name.smoothquant && level == null
+                || method == Name.awq && grid(format).isEmpty();
     }
 
     /** Moves scales out of activations in floats; returns what was chosen for each layer. */
@@ -201,10 +208,12 @@ final class PostTrainingFlags {
     /** The method whose codes the format holds. */
     PostTraining onGrid(QuantFormat format) {
         return switch (method) {
-            case gptq -> new Gptq(grid(format), damping == null ? 0.01 : damping, actOrder != null, 128);
-            case awq -> new Awq(grid(format), 20, noClip == null, true);
-            case zeroquant ->
-                new ZeroQuant(widths(grid(format).bits()), grid(format).group(), distillation());
+            case gptq -> new Gptq(grid(format).orElseThrow(), damping == null ? 0.01 : damping, actOrder != null, 128);
+            case awq -> new Awq(grid(format).orElseThrow(), 20, noClip == null, true);
+            case zeroquant -> {
+                Grid grid = grid(format).orElseThrow();
+                yield new ZeroQuant(widths(grid.bits()), grid.group(), distillation());
+            }
             case smoothquant -> smoothing();
             case rtn -> throw new AssertionError(method + " has no grid of its own");
         };
@@ -214,7 +223,7 @@ final class PostTrainingFlags {
         if (fourBit != null) {
             return new BitWidths.Matching(bits, 4, fourBit);
         }
-        return new BitWidths.LeastSensitive(bits, 4, fourBitShare == null ? 0 : fourBitShare);
+        return new BitWidths.LeastSensitive(bits, Math.min(4, bits), fourBitShare == null ? 0 : fourBitShare);
     }
 
     private LayerDistillation distillation() {

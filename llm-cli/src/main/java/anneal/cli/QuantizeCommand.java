@@ -42,6 +42,7 @@ import picocli.CommandLine.Spec;
             "  anneal quantize --model folder --method gptq --format q4_0 --data text.txt --valid held-out.txt"
                     + " --output small.gguf",
             "  anneal quantize --model folder --method awq --format nf4 --data text.txt --output small",
+            "  anneal quantize --model folder --method gptq --format int4-g128 --data text.txt --output small",
             "  anneal quantize --model folder --method smoothquant --level o3 --format int8 --data text.txt --output small",
             "  anneal quantize --model folder --method zeroquant --format q8_0 --four-bit-share 0.5 --data text.txt"
                     + " --output small.gguf"
@@ -55,8 +56,8 @@ final class QuantizeCommand implements Callable<Integer> {
             required = true,
             paramLabel = "PATH",
             description =
-                    "New folder for nf4, fp4 and int8 (bitsandbytes' keys; with --level compressed-tensors'), new .gguf file"
-                            + " for the others. The report is report.json and report.png in it, or beside the file with the"
+                    "New folder for nf4, fp4 and int8 (bitsandbytes' keys; with --level compressed-tensors') and for int4-g128"
+                            + " and its like (compressed-tensors'), new .gguf file for the others. The report is report.json and report.png in it, or beside the file with the"
                             + " file's name in front.")
     Path output;
 
@@ -65,7 +66,8 @@ final class QuantizeCommand implements Callable<Integer> {
             required = true,
             paramLabel = "NAME",
             description = FormatName.NAMES
-                    + ". gptq: q4_0, q4_1, q5_0, q5_1, q8_0; zeroquant: q4_0, q5_0, q8_0; the other methods: all.")
+                    + ". gptq: q4_0, q4_1, q5_0, q5_1, q8_0, int4-g128 and its like; zeroquant: q4_0, q5_0, q8_0, int8-g128"
+                    + " and its like without -asym, whose inputs are integers too; the other methods: all.")
     String formatName;
 
     @Option(
@@ -194,15 +196,11 @@ final class QuantizeCommand implements Callable<Integer> {
 
     private void check(QuantFormat format) {
         switch (format) {
-            case GroupInt g ->
-                throw new IllegalArgumentException("--format " + formatName + ": no file holds " + g.name()
-                        + "; the same codes with a scale for 32 are q4_0 (signed), q4_1, q5_0, q5_1 and q8_0; what can be"
-                        + " written is " + FormatName.NAMES);
             case GgufBlocks g
             when !output.toString().endsWith(".gguf") ->
                 throw new IllegalArgumentException("--output " + output + ": " + g.name()
                         + " is written as a GGUF file, whose name ends in .gguf");
-            case Nf4 _, Fp4 _, Int8 _
+            case Nf4 _, Fp4 _, Int8 _, GroupInt _
             when output.toString().endsWith(".gguf") ->
                 throw new IllegalArgumentException("--output " + output + ": " + format.name()
                         + " is written as a folder; of the formats of a GGUF file choose q4_0, q4_1, q5_0, q5_1, q8_0,"

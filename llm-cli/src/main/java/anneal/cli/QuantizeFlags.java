@@ -19,7 +19,7 @@ final class QuantizeFlags {
             names = "--quantize",
             paramLabel = "NAME",
             description = "Hold the base in this format under the adapter: " + FormatName.NAMES
-                    + ", int4-g128. Head and embeddings keep their numbers; no file is changed (default: as stored).")
+                    + ". Head and embeddings keep their numbers; no file is changed (default: as stored).")
     String format;
 
     @Option(

@@ -243,6 +243,52 @@ class QuantizeCommandTest {
         assertThat(Files.readAllBytes(out.resolve(weights))).isNotEqualTo(Files.readAllBytes(nearest.resolve(weights)));
     }
 
+    /** Integers by groups are a folder of compressed-tensors, whichever method finds them; what is read is what was measured. */
+    @ParameterizedTest
+    @CsvSource({
+        "rtn,int4-g16,INT4-G16",
+        "rtn,int8-row-asym,INT8-ROW-ASYM",
+        "gptq,int4-g16,INT4-G16",
+        "gptq,int3-g16-asym,INT3-G16-ASYM",
+        "awq,int4-g16-asym,INT4-G16-ASYM",
+        "smoothquant,int8-g32,INT8-G32",
+        "zeroquant,int8-g16,W8A8 g16",
+        "zeroquant,int4-row,W4A8",
+        "zeroquant,int3-g8,W3A8 g8"
+    })
+    void groupsOfIntegersBecomeAFolder(String method, String format, String name) throws IOException {
+        Path out = dir.resolve("groups");
+        List<Object> command = method.equals("rtn")
+                ? quantize(format, out, "--data", text, "--window", 32)
+                : calibrated(method, format, out);
+        ok(command.toArray());
+        storedAs(name, out);
+        JsonObject report = Json.read(out.resolve("report.json"));
+        double before = report.number("perplexityBefore", 0), after = report.number("perplexityAfter", 0);
+        assertThat(after).isCloseTo(before, within(0.3 * before)).isCloseTo(perplexity(out), within(1e-3));
+        JsonObject q = Json.read(out.resolve("config.json")).object("quantization_config");
+        assertThat(q.string("format")).isEqualTo("pack-quantized");
+        assertThat(q.object("config_groups").object("group_0").has("input_activations"))
+                .isEqualTo(method.equals("zeroquant"));
+        ok("generate", "--model", out, "--prompt", "The sky", "--max-tokens", 2);
+        try (Pretrained lm = Pretrained.load(out)) {
+            lm.save(dir.resolve("again"));
+        }
+        assertThat(dir.resolve("again/model.safetensors")).hasSameBinaryContentAs(out.resolve("model.safetensors"));
+    }
+
+    /** An adapter is trained on the folder as on a base that is held so in memory: the same numbers. */
+    @Test
+    void anAdapterIsTrainedOnAFolderOfGroups() throws IOException {
+        Path out = dir.resolve("groups"), chats = TinyModel.conversations(dir.resolve("chats.jsonl"), 4);
+        ok(quantize("int4-g16", out).toArray());
+        ok(Cli.sft(out, chats, dir.resolve("a"), 2).toArray());
+        ok(with(Cli.sft(model, chats, dir.resolve("b"), 2), "--quantize", "int4-g16")
+                .toArray());
+        assertThat(dir.resolve("a/adapter_model.safetensors"))
+                .hasSameBinaryContentAs(dir.resolve("b/adapter_model.safetensors"));
+    }
+
     @ParameterizedTest
     @CsvSource({"o1,token,true", "o2,tensor,true", "o3,tensor,false"})
     void aLevelIsInTheFolderAndInWhatIsReadFromIt(String level, String strategy, boolean dynamic) throws IOException {
@@ -334,7 +380,11 @@ class QuantizeCommandTest {
         Path file = dir.resolve("no.gguf"), folder = dir.resolve("no");
         bad(quantize("q4_0", folder), "Q4_0 is written as a GGUF file, whose name ends in .gguf");
         bad(quantize("nf4", file), "NF4-DQ is written as a folder");
-        bad(quantize("int4-g16", folder), "no file holds INT4-G16", "q4_0");
+        bad(quantize("int4-g16", file), "INT4-G16 is written as a folder");
+        bad(quantize("int4-g64", folder), "rows of 32 numbers are no whole groups of 64");
+        bad(calibrated("zeroquant", "int8-g16-asym", folder), "its codes are symmetric", "int8-g128");
+        bad(calibrated("zeroquant", "int4-g4", folder), "group 4 must be a multiple of 8 columns");
+        bad(calibrated("zeroquant", "int8-g16", folder, "--four-bit", "mlp"), "one width for all layers");
         bad(calibrated("gptq", "q4_k", file), "--method gptq with --format Q4_K", "q4_0, q4_1, q5_0, q5_1 and q8_0");
         bad(calibrated("awq", "nf4", folder, "--no-clip", "--threads", 1), "--no-clip: with NF4-DQ no ranges");
         bad(calibrated("smoothquant", "q8_0", file, "--level", "o3"), "--level o3 is for --format int8", "Q8_0");
