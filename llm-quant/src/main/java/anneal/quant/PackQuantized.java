@@ -106,6 +106,7 @@ public record PackQuantized(
     public static Map<String, Object> config(
             String format, Map<String, Object> weights, Map<String, Object> inputs, List<String> plain) {
         Map<String, Object> group = new LinkedHashMap<>();
+        group.put("format", format); // else the library infers another layout where inputs are integers
         group.put("input_activations", inputs.isEmpty() ? null : inputs);
         group.put("output_activations", null);
         group.put("targets", List.of("Linear"));

@@ -60,7 +60,8 @@ public final class CompressedTensors implements WeightReader {
         Map<?, ?> group = map(groups.values().iterator().next());
         Map<?, ?> weights = map(group.get("weights")), inputs = map(group.get("input_activations"));
         GroupInt packed = null;
-        if (PackQuantized.FORMAT.equals(config.get("format"))) {
+        Object format = group.get("format") != null ? group.get("format") : config.get("format");
+        if (PackQuantized.FORMAT.equals(format)) {
             packed = PackQuantized.format(weights);
             if (inputs.isEmpty()) {
                 return new CompressedTensors(null, packed);
