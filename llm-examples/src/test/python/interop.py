@@ -2,7 +2,8 @@
 
 FOLDER/adapters/NAME is a PEFT adapter on FOLDER/base, FOLDER/merged/NAME a model of its own, both with the logits that Java computed in
 FOLDER/logits/NAME.safetensors, as FOLDER/classifiers/NAME, which tells three labels apart; FOLDER/gguf/NAME.gguf holds the numbers of
-FOLDER/gguf/NAME.safetensors.
+FOLDER/gguf/NAME.safetensors. With "packed" behind FOLDER only FOLDER/packed/NAME is opened, models of packed integers: that needs
+compressed-tensors.
 """
 import sys
 from pathlib import Path
@@ -28,10 +29,25 @@ def report(name, model):
     print(name, "worst", (logits[:, -expected["logits"].shape[1]:] - expected["logits"]).abs().max().item(), flush=True)
 
 
-def base(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+def base(folder, **more):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more)
 
 
+if sys.argv[2:] == ["packed"]:
+    from compressed_tensors.quantization.lifecycle import forward
+    from transformers import CompressedTensorsConfig
+
+    def ours(value, **_):
+        """The scale of each token as we have it; the library's is max / 127.5."""
+        scale = value.abs().amax(-1, keepdim=True) / 127
+        return scale, torch.zeros_like(scale, dtype=torch.int8)
+
+    forward.compute_dynamic_scales_and_zp = ours
+    for folder in folders("packed"):
+        # transformers 5.24 with compressed-tensors 0.20 opens packed zeros, its own too, only if it widens them while it loads
+        wide = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if "asym" in folder.name else {}
+        report(folder.name, base(folder, **wide))
+    sys.exit()
 for folder in folders("adapters"):
     report(folder.name, PeftModel.from_pretrained(base(root / "base"), folder))
 for folder in folders("merged"):

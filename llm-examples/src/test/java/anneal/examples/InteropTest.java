@@ -33,6 +33,7 @@ import anneal.peft.TrainableTokens;
 import anneal.peft.Vera;
 import anneal.quant.QuantFormat;
 import anneal.quant.Quantizer;
+import anneal.quant.post.ZeroQuant;
 import anneal.tensor.DType;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
@@ -68,6 +69,18 @@ class InteropTest {
     /** What GGUF files are written in. */
     private static final List<String> QUANTISED =
             List.of("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k");
+
+    /** What compressed-tensors' folders are written in. */
+    private static final List<String> PACKED = List.of(
+            "int4-g128",
+            "int4-g32-asym",
+            "int4-row",
+            "int4-row-asym",
+            "int8-g64",
+            "int8-g64-asym",
+            "int8-row",
+            "int3-g64",
+            "int3-g64-asym");
 
     @TempDir
     private static Path dir;
@@ -185,15 +198,61 @@ class InteropTest {
                     DType.F32);
         }
         String script = Path.of("src", "test", "python", "interop.py").toString();
-        Map<String, Double> worst = new LinkedHashMap<>();
         String printed = run(script, dir.toString());
+        Map<String, Double> worst = worst(printed);
+        System.out.println("interop " + worst);
+        assertThat(worst.keySet()).as(printed).containsExactlyInAnyOrderElementsOf(names);
+        assertThat(worst.values()).allSatisfy(d -> assertThat(d).isLessThan(5e-5));
+    }
+
+    /** Integers by groups: transformers opens the packed folders. */
+    @Test
+    void transformersOpensPackedIntegers() throws Exception {
+        boolean there = run("-c", "import compressed_tensors").isEmpty();
+        String missing = "interop: " + PYTHON + " has no compressed_tensors (pip install compressed-tensors)";
+        if (!there) {
+            System.out.println(missing);
+        }
+        assumeTrue(there, missing);
+        Path base = wide(dir.resolve("packed-base"));
+        Path packed = dir.resolve("packed");
+        for (String format : PACKED) {
+            try (Pretrained lm = Pretrained.load(base)) {
+                Quantizer.format(QuantFormat.of(format)).except("lm_head").apply(lm.model());
+                lm.save(packed.resolve(format));
+                logits(lm.model(), format);
+            }
+        }
+        for (int bits : List.of(8, 4)) {
+            String name = "w" + bits + "a8-g64";
+            try (Pretrained lm = Pretrained.load(base)) {
+                Runnable forward = () -> lm.model().logits(Tokens.of(IDS, 2, 6));
+                new ZeroQuant(bits, bits, 64, null).apply(lm.model().root(), path -> !path.equals("lm_head"), forward);
+                lm.save(packed.resolve(name));
+                logits(lm.model(), name);
+            }
+        }
+        String script = Path.of("src", "test", "python", "interop.py").toString();
+        Map<String, Double> worst = worst(run(script, dir.toString(), "packed"));
+        System.out.println("interop " + worst);
+        assertThat(worst)
+                .hasSize(PACKED.size() + 2)
+                .allSatisfy((name, d) -> assertThat(d)
+                        .as(name)
+                        .isLessThan(
+                                name.startsWith("w")
+                                        ? 0.05
+                                        : 5e-5)); // a sum in another order may round an input to the next code
+    }
+
+    /** Differences by name, of the lines "NAME worst DIFFERENCE". */
+    private static Map<String, Double> worst(String printed) {
+        Map<String, Double> worst = new LinkedHashMap<>();
         printed.lines().filter(l -> l.contains(" worst ")).forEach(line -> {
             String[] words = line.split(" ");
             worst.put(words[0], Double.parseDouble(words[2]));
         });
-        System.out.println("interop " + worst);
-        assertThat(worst.keySet()).as(printed).containsExactlyInAnyOrderElementsOf(names);
-        assertThat(worst.values()).allSatisfy(d -> assertThat(d).isLessThan(5e-5));
+        return worst;
     }
 
     /** A model whose rows are whole K blocks. */
