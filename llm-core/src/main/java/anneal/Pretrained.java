@@ -14,6 +14,7 @@ import anneal.model.DecoderConfig.SpecialTokens;
 import anneal.model.Init;
 import anneal.model.ModelFiles;
 import anneal.model.SequenceClassifier;
+import anneal.nn.LayerWatch;
 import anneal.tensor.DType;
 import anneal.text.Chat;
 import anneal.text.ChatTemplate;
@@ -259,15 +260,21 @@ public final class Pretrained implements AutoCloseable {
         save(to, DType.F32);
     }
 
+    /** See {@link #save(Path, DType, LayerWatch)}. */
+    public void save(Path to, DType type) {
+        save(to, type, LayerWatch.NONE);
+    }
+
     /**
      * Writes a folder that transformers opens: config.json, safetensors, tokenizer, chat template. It appears whole or not at all.
      *
      * @param to a new or empty folder
      * @param type F32, F16 or BF16
+     * @param watch told of each tensor when its numbers are written
      */
-    public void save(Path to, DType type) {
+    public void save(Path to, DType type, LayerWatch watch) {
         PretrainedFolder.write(to, temp -> {
-            ModelFiles.save(model, temp, type);
+            ModelFiles.save(model, temp, type, watch);
             PretrainedFolder.saveText(folder, tokenizer, template, temp);
         });
     }
@@ -290,13 +297,19 @@ public final class Pretrained implements AutoCloseable {
         });
     }
 
+    /** See {@link #saveGguf(Path, DType, LayerWatch)}. */
+    public void saveGguf(Path file, DType type) {
+        saveGguf(file, type, LayerWatch.NONE);
+    }
+
     /**
      * Writes a GGUF file with vocabulary and chat template.
      *
      * @param type F32, F16, BF16 or Q8_0; vectors are always f32
+     * @param watch told of each tensor when its numbers are written
      */
-    public void saveGguf(Path file, DType type) {
-        ModelFiles.saveGguf(model, file, type, this::putText);
+    public void saveGguf(Path file, DType type, LayerWatch watch) {
+        ModelFiles.saveGguf(model, file, type, this::putText, watch);
     }
 
     private void putText(GgufWriter to) {

@@ -126,9 +126,7 @@ final class DistillCommand implements Callable<Integer> {
                 case teacher -> answers.written(own, teacher, run.steps.seed);
                 case student -> answers.written(own, student, run.steps.seed);
             };
-            return new TrainingRun(spec, run, student)
-                    .teacher(asked)
-                    .run(() -> trained, data, objective, student::save);
+            return new TrainingRun(spec, run, student).teacher(asked).runFull(() -> trained, data, objective);
         }
     }
 

@@ -144,7 +144,7 @@ final class MergeCommand implements Callable<Integer> {
     /** All of the model in one type. What a type that rounds does to the logits is measured on the file. */
     private void mergeFloats(Pretrained lm, Adapters adapters) {
         if (!rounds()) {
-            adapters.merge();
+            merge(adapters);
             write(lm);
             return;
         }
@@ -154,7 +154,7 @@ final class MergeCommand implements Callable<Integer> {
         try (var _ = adapters.disabled()) {
             effect = largest(logits(lm, ids), applied);
         }
-        adapters.merge();
+        merge(adapters);
         write(lm);
         double difference = written(ids, applied);
         if (bound != null && !(difference <= bound)) {
@@ -170,11 +170,24 @@ final class MergeCommand implements Callable<Integer> {
         }
     }
 
+    private void merge(Adapters adapters) {
+        try (Progress progress = merging()) {
+            adapters.merge(progress::layer);
+        }
+    }
+
+    private Progress merging() {
+        return new Progress(spec.commandLine().getErr(), "merging", Progress.UNKNOWN, 0);
+    }
+
     private void mergeStored(Pretrained lm, Adapters adapters) {
         int[] ids = probe(lm);
         float[] applied = logits(lm, ids);
         // The bound is judged here, where its sentence can name the flags.
-        MergeReport report = adapters.merge(() -> lm.model().logits(Tokens.of(ids)), Double.POSITIVE_INFINITY);
+        MergeReport report;
+        try (Progress progress = merging()) {
+            report = adapters.merge(() -> lm.model().logits(Tokens.of(ids)), Double.POSITIVE_INFINITY, progress::layer);
+        }
         requireWithin(report.difference(), report);
         write(lm);
         double difference = written(ids, applied); // norms and biases are rounded only now
@@ -254,10 +267,6 @@ final class MergeCommand implements Callable<Integer> {
     private void write(Pretrained lm) {
         boolean gguf = keepFormat ? Files.isRegularFile(model) : format == Format.gguf;
         DType type = keepFormat ? QuantizeCommand.stored(lm) : dtype == null ? DType.F32 : dtype;
-        if (gguf) {
-            lm.saveGguf(output, type);
-        } else {
-            lm.save(output, type);
-        }
+        ModelFlags.save(lm, output, gguf, type, spec.commandLine().getErr());
     }
 }

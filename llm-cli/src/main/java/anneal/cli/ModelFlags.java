@@ -6,6 +6,7 @@ import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.peft.Adapters;
 import anneal.quant.QuantFormat;
+import anneal.tensor.DType;
 import anneal.tensor.Tape;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -85,6 +86,21 @@ final class ModelFlags {
                 .ifPresent(flags -> err.println("Warning: " + adapter + " was trained on a base held in "
                         + adapters.baseFormat().orElseThrow() + "; " + flags + " holds this one so too."));
         return adapters;
+    }
+
+    /**
+     * Writes a model and shows how far it is.
+     *
+     * @param err not among the results, which others may read
+     */
+    static void save(Pretrained lm, Path output, boolean gguf, DType type, PrintWriter err) {
+        try (Progress progress = new Progress(err, "writing", Progress.UNKNOWN, 0)) {
+            if (gguf) {
+                lm.saveGguf(output, type, progress::layer);
+            } else {
+                lm.save(output, type, progress::layer);
+            }
+        }
     }
 
     static void useThreads(Integer threads) {

@@ -92,7 +92,7 @@ final class PretrainCommand implements Callable<Integer> {
                     d -> d.encode(tokenizer),
                     TrainingData.Long.CUT_UP,
                     lm.model().contextLength());
-            return new TrainingRun(spec, run, lm).run(lm.model().root()::parameters, data, lm::save);
+            return new TrainingRun(spec, run, lm).runFull(lm.model().root()::parameters, data);
         }
     }
 

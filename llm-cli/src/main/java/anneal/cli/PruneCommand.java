@@ -223,11 +223,7 @@ final class PruneCommand implements Callable<Integer> {
     }
 
     private void write(Pretrained lm, DType type) {
-        if (gguf()) {
-            lm.saveGguf(output, type);
-        } else {
-            lm.save(output, type);
-        }
+        ModelFlags.save(lm, output, gguf(), type, spec.commandLine().getErr());
     }
 
     private void out(String format, Object... values) {
@@ -239,9 +235,12 @@ final class PruneCommand implements Callable<Integer> {
     private void zero(Pretrained lm, Arena memory) {
         Pruning pruning = new Pruning(choice());
         Map<String, float[]> norms = data == null ? null : norms(lm);
-        Map<String, Mask> masks = norms == null
-                ? pruning.magnitude(lm.model().root(), memory)
-                : pruning.wanda(lm.model().root(), norms, memory);
+        Map<String, Mask> masks;
+        try (Progress progress = pruning()) {
+            masks = norms == null
+                    ? pruning.magnitude(lm.model().root(), memory, progress::layer)
+                    : pruning.wanda(lm.model().root(), norms, memory, progress::layer);
+        }
         Map<String, long[]> kinds = new TreeMap<>();
         Map<String, Linear> layers = lm.model().root().find(Linear.class);
         masks.forEach((path, mask) -> {
@@ -262,6 +261,10 @@ final class PruneCommand implements Callable<Integer> {
         }
         out("Set to zero: %,d of %,d weights in the blocks (%.1f %%).%n", gone, all, 100.0 * gone / all);
         out("Zeros take the room of other numbers: the file gets smaller only when it is compressed.%n");
+    }
+
+    private Progress pruning() {
+        return new Progress(spec.commandLine().getErr(), "pruning", Progress.UNKNOWN, 0);
     }
 
     private Pruning.Choice choice() {
@@ -369,7 +372,10 @@ final class PruneCommand implements Callable<Integer> {
     private void factor(Pretrained lm, Arena memory) {
         LowRank.Size size = energy != null ? new LowRank.Size.Energy(energy) : new LowRank.Size.Sparsity(sparsity);
         Function<String, double[]> seen = data == null ? null : moments(lm);
-        List<LowRank.Layer> layers = new LowRank(size).apply(lm.model().root(), seen, memory);
+        List<LowRank.Layer> layers;
+        try (Progress progress = pruning()) {
+            layers = new LowRank(size).apply(lm.model().root(), seen, memory, progress::layer);
+        }
         out("%-48s %6s %8s  lost of %s%n", "layer", "rank", "numbers", data == null ? "the matrix" : "the output");
         long before = 0, after = 0;
         for (LowRank.Layer l : layers) {

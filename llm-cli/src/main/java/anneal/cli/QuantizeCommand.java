@@ -174,11 +174,12 @@ final class QuantizeCommand implements Callable<Integer> {
             try (Progress progress = new Progress(out, method.method.name(), Progress.UNKNOWN, 0)) {
                 done = quantise(lm, format, CalibrationText.forward(lm, windows, progress), progress);
             }
-            if (format instanceof GgufBlocks) {
-                lm.saveGguf(output, rest);
-            } else {
-                lm.save(output, rest);
-            }
+            ModelFlags.save(
+                    lm,
+                    output,
+                    format instanceof GgufBlocks,
+                    rest,
+                    spec.commandLine().getErr());
             Double after = on == null ? null : Double.valueOf(perplexity(on, window, out));
             out.print(done.table);
             if (on != null) {

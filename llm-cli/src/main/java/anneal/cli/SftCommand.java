@@ -109,7 +109,7 @@ final class SftCommand implements Callable<Integer> {
             if (full) {
                 RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
-                return training.run(lm.model().root()::parameters, data, lm::save);
+                return training.runFull(lm.model().root()::parameters, data);
             }
             if (format != null) {
                 QuantizeFlags.apply(format, lm, spec.commandLine().getOut());

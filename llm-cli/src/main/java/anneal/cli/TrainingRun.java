@@ -4,6 +4,7 @@ import anneal.NextToken;
 import anneal.Pretrained;
 import anneal.model.Decoder;
 import anneal.nn.Trainable;
+import anneal.tensor.DType;
 import anneal.tensor.NllOptions;
 import anneal.tensor.Tape;
 import anneal.train.EvalReport;
@@ -42,6 +43,20 @@ final class TrainingRun {
     TrainingRun teacher(Decoder model) {
         teacher = model;
         return this;
+    }
+
+    /** Trains weights of the model on the next token and writes the model into the folder. */
+    int runFull(Trainable trained, TrainingData data) {
+        return run(trained, data, this::save);
+    }
+
+    /** The same with any objective. */
+    <B> int runFull(Trainable trained, RunData<B> data, Objective<B> objective) {
+        return run(trained, data, objective, this::save);
+    }
+
+    private void save(Path folder) {
+        ModelFlags.save(lm, folder, false, DType.F32, command.commandLine().getErr());
     }
 
     /** Trains {@code trained} on the next token and hands the folder to {@code save}. Returns the exit code. */

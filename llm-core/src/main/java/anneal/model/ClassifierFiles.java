@@ -4,6 +4,7 @@ import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
 import anneal.io.StoredTensor;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.StoredWeight;
 import anneal.tensor.DType;
@@ -122,6 +123,6 @@ public final class ClassifierFiles {
         List<ModelTensor> tensors = new ArrayList<>(ModelTensor.of(body));
         tensors.removeIf(t -> t.layer().equals(body.head().path()));
         tensors.add(ModelTensor.of(model.head().path(), model.head().weight()));
-        ModelFiles.write(model, body.config(), json, tensors, folder, type);
+        ModelFiles.write(model, body.config(), json, tensors, folder, type, LayerWatch.NONE);
     }
 }

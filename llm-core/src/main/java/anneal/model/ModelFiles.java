@@ -10,11 +10,13 @@ import anneal.io.StoredTensor;
 import anneal.io.TensorEntry;
 import anneal.nn.Embedding;
 import anneal.nn.FolderForm;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Stored;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -83,16 +85,22 @@ public final class ModelFiles {
         return out;
     }
 
+    /** See {@link #save(Decoder, Path, DType, LayerWatch)}. */
+    public static void save(Decoder model, Path folder, DType type) {
+        save(model, folder, type, LayerWatch.NONE);
+    }
+
     /**
      * Writes config.json, generation_config.json and safetensors into a folder that exists. Weights that were quantised into a form that
      * folders have keep it.
      *
      * @param type of all other numbers, F32, F16 or BF16
+     * @param watch told of each tensor when its numbers are written
      */
-    public static void save(Decoder model, Path folder, DType type) {
+    public static void save(Decoder model, Path folder, DType type, LayerWatch watch) {
         Map<String, Object> json = new LinkedHashMap<>(model.config().toJson()); // fails before anything is written
         json.put("tie_word_embeddings", ModelTensor.tied(model));
-        write(model, model.config(), json, ModelTensor.of(model), folder, type);
+        write(model, model.config(), json, ModelTensor.of(model), folder, type, watch);
         Json.write(folder.resolve("generation_config.json"), generationConfig(model.config()));
     }
 
@@ -103,7 +111,8 @@ public final class ModelFiles {
             Map<String, Object> json,
             List<ModelTensor> tensors,
             Path folder,
-            DType type) {
+            DType type,
+            LayerWatch watch) {
         requireMerged(model);
         json.put("torch_dtype", torchName(type));
         boolean turned = c.family().names().transposed();
@@ -118,8 +127,45 @@ public final class ModelFiles {
                 entries.add(turned && layer ? t.turned(t.name()) : t.entry(t.name(), null));
             }
         }
-        new SafetensorsWriter().as(type).write(folder, "model", entries, SHARD);
+        new SafetensorsWriter().as(type).write(folder, "model", watched(entries, watch), SHARD);
         Json.write(folder.resolve("config.json"), json);
+    }
+
+    /** The same tensors, whose writer asks for the numbers of each once, when its turn comes. */
+    private static List<TensorEntry> watched(List<TensorEntry> entries, LayerWatch watch) {
+        int[] done = {0};
+        return entries.stream()
+                .<TensorEntry>map(e -> new Watched(e, () -> watch.layer(e.name(), ++done[0], entries.size())))
+                .toList();
+    }
+
+    private record Watched(TensorEntry of, Runnable told) implements TensorEntry {
+        @Override
+        public String name() {
+            return of.name();
+        }
+
+        @Override
+        public DType dtype() {
+            return of.dtype();
+        }
+
+        @Override
+        public long[] shape() {
+            return of.shape();
+        }
+
+        @Override
+        public MemorySegment data() {
+            MemorySegment data = of.data();
+            told.run();
+            return data;
+        }
+
+        @Override
+        public boolean asItIs() {
+            return of.asItIs();
+        }
     }
 
     private static TensorEntry entry(String name, Stored s, FolderForm form) {
@@ -162,13 +208,19 @@ public final class ModelFiles {
         return json;
     }
 
+    /** See {@link #saveGguf(Decoder, Path, DType, Consumer, LayerWatch)}. */
+    public static void saveGguf(Decoder model, Path file, DType type, Consumer<GgufWriter> more) {
+        saveGguf(model, file, type, more, LayerWatch.NONE);
+    }
+
     /**
      * Writes a GGUF file. Weights that were quantised into its blocks keep them.
      *
      * @param type of all other matrices, F32, F16, BF16 or Q8_0; vectors are always F32
      * @param more further metadata: the vocabulary
+     * @param watch told of each tensor when its numbers are written
      */
-    public static void saveGguf(Decoder model, Path file, DType type, Consumer<GgufWriter> more) {
+    public static void saveGguf(Decoder model, Path file, DType type, Consumer<GgufWriter> more, LayerWatch watch) {
         requireMerged(model);
         GgufModel.requireFloats(type);
         List<TensorEntry> entries = GgufModel.entries(ModelTensor.of(model), model.config());
@@ -176,7 +228,7 @@ public final class ModelFiles {
         GgufModel.write(model.config(), to);
         to.put("general.file_type", GgufModel.fileType(entries, type));
         more.accept(to);
-        to.write(file, entries);
+        to.write(file, watched(entries, watch));
     }
 
     /** What is plugged into a model is not in its tensors: saving it would lose it without a word. */

@@ -57,6 +57,23 @@ class ModelFilesTest {
                 }));
     }
 
+    @Test
+    void aWatchIsToldOfEveryTensorThatIsWritten() {
+        try (Arena arena = Arena.ofShared()) {
+            Decoder model = ModelFiles.load(GoldenModel.folders().getFirst(), arena);
+            List<String> inFolder = new ArrayList<>(), inFile = new ArrayList<>();
+            ModelFiles.save(
+                    model, dir, DType.F32, (name, done, total) -> inFolder.add(name + " " + done + "/" + total));
+            int count = Safetensors.open(dir, arena).tensors().size();
+            assertThat(inFolder).hasSize(count).last().asString().endsWith(" " + count + "/" + count);
+            Path file = dir.resolve("m.gguf");
+            ModelFiles.saveGguf(model, file, DType.F32, w -> {}, (name, done, total) -> inFile.add(name));
+            assertThat(inFile)
+                    .containsExactlyInAnyOrderElementsOf(
+                            Gguf.open(file, arena).tensors().keySet());
+        }
+    }
+
     @TestFactory
     Stream<DynamicTest> aGgufFileGivesTheSameBits() {
         return GoldenModel.folders().stream()

@@ -4,6 +4,7 @@ import anneal.io.NamedTensors;
 import anneal.io.Safetensors;
 import anneal.io.SafetensorsWriter;
 import anneal.nn.Adapter;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.TaskModel;
@@ -216,13 +217,20 @@ public final class Adapters implements Trainable {
 
     // ---------------------------------------------------------------- merge
 
+    /** See {@link #merge(LayerWatch)}. */
+    public void merge() {
+        merge(LayerWatch.NONE);
+    }
+
     /**
      * Adds the adapters into the weights of their layers, which from then on compute as plain layers. Every merged matrix becomes
      * floats in memory, whatever its storage was.
+     *
+     * @param watch told after each linear layer
      */
-    public void merge() {
+    public void merge(LayerWatch watch) {
         requireMergeable();
-        Set<String> widened = new TreeSet<>(tuning.merge());
+        Set<String> widened = new TreeSet<>(tuning.merge(watch));
         if (!widened.isEmpty()) {
             LOG.info("merge: weights stored as {} became F32 in memory", String.join(", ", widened));
         }
@@ -239,21 +247,27 @@ public final class Adapters implements Trainable {
         }
     }
 
+    /** See {@link #merge(Supplier, double, LayerWatch)}. */
+    public MergeReport merge(Supplier<Tensor> probe, double bound) {
+        return merge(probe, bound, LayerWatch.NONE);
+    }
+
     /**
      * Adds the adapters into the weights of their layers, each in the storage format it has, and measures what the rounding does; a
      * format that can only be read becomes floats. A layer whose rounding is more than half of the update is named in a warning.
      *
      * @param probe gives logits of the model for some text
      * @param bound of the largest difference of a logit between adapters applied and merged
+     * @param watch told after each linear layer
      * @throws IllegalArgumentException if the difference is above the bound; the model is then as it was
      */
-    public MergeReport merge(Supplier<Tensor> probe, double bound) {
+    public MergeReport merge(Supplier<Tensor> probe, double bound, LayerWatch watch) {
         requireMergeable();
         float[] applied = numbers(probe), base;
         try (var _ = disabled()) {
             base = numbers(probe);
         }
-        List<MergeReport.Layer> layers = tuning.mergeStored();
+        List<MergeReport.Layer> layers = tuning.mergeStored(watch);
         merged = true;
         plugged = false;
         MergeReport report = new MergeReport(largest(numbers(probe), applied), largest(applied, base), layers);

@@ -3,6 +3,7 @@ package anneal.peft;
 import anneal.nn.Activations;
 import anneal.nn.Attention;
 import anneal.nn.FeedForward;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.SubLayer;
@@ -206,7 +207,7 @@ final class BottleneckTuning implements Tuning {
     }
 
     @Override
-    public List<String> merge() {
+    public List<String> merge(LayerWatch watch) {
         throw new UnsupportedOperationException("merge: a bottleneck has a function in its middle,"
                 + " so it cannot become part of a weight; keep the adapter beside the model");
     }

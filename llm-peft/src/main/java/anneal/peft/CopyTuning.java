@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Adapter;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Norm;
 import anneal.tensor.Rng;
@@ -87,15 +88,15 @@ final class CopyTuning implements Tuning {
     }
 
     @Override
-    public List<String> merge() {
+    public List<String> merge(LayerWatch watch) {
         mergeNorms();
-        return linears.merge();
+        return linears.merge(watch);
     }
 
     @Override
-    public List<MergeReport.Layer> mergeStored() {
+    public List<MergeReport.Layer> mergeStored(LayerWatch watch) {
         mergeNorms();
-        return linears.mergeStored();
+        return linears.mergeStored(watch);
     }
 
     private void mergeNorms() {

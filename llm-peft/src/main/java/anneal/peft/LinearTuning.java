@@ -1,5 +1,6 @@
 package anneal.peft;
 
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.TransposedWeight;
@@ -162,27 +163,29 @@ abstract class LinearTuning implements Tuning {
     }
 
     @Override
-    public final List<String> merge() {
+    public final List<String> merge(LayerWatch watch) {
         List<String> widened = new ArrayList<>();
         Map<Linear, Weight> merged = new IdentityHashMap<>();
-        places.values().forEach(p -> {
+        places.forEach((path, p) -> {
             if (base(p).parameter().isEmpty()) {
                 widened.add(base(p).format());
             }
             merged.put(p.linear, exact(p));
+            watch.layer(path, merged.size(), places.size());
         });
         exchange(merged);
         return widened;
     }
 
     @Override
-    public final List<MergeReport.Layer> mergeStored() {
+    public final List<MergeReport.Layer> mergeStored(LayerWatch watch) {
         List<MergeReport.Layer> layers = new ArrayList<>();
         Map<Linear, Weight> merged = new IdentityHashMap<>();
         places.forEach((path, p) -> {
             StoredMerge one = StoredMerge.of(path, base(p), exact(p));
             merged.put(p.linear, one.weight());
             layers.add(one.layer());
+            watch.layer(path, layers.size(), places.size());
         });
         exchange(merged);
         return layers;

@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Embedding;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Norm;
@@ -222,15 +223,15 @@ final class LisaTuning implements Tuning {
 
     /** What was exchanged stays. */
     @Override
-    public List<String> merge() {
-        List<String> widened = new ArrayList<>(copies.merge());
+    public List<String> merge(LayerWatch watch) {
+        List<String> widened = new ArrayList<>(copies.merge(watch));
         tables.stream().filter(t -> t.original.parameter().isEmpty()).forEach(t -> widened.add(t.original.format()));
         return widened;
     }
 
     @Override
-    public List<MergeReport.Layer> mergeStored() {
-        List<MergeReport.Layer> layers = new ArrayList<>(copies.mergeStored());
+    public List<MergeReport.Layer> mergeStored(LayerWatch watch) {
+        List<MergeReport.Layer> layers = new ArrayList<>(copies.mergeStored(watch));
         Map<Weight, Weight> written = new IdentityHashMap<>(); // a tied projection stays the embedding
         for (Table t : tables) {
             if (!written.containsKey(t.copy)) {

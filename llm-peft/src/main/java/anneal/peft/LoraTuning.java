@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Embedding;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.tensor.Linalg;
@@ -159,15 +160,15 @@ final class LoraTuning implements Tuning {
     }
 
     @Override
-    public List<String> merge() {
-        List<String> widened = linears.merge();
+    public List<String> merge(LayerWatch watch) {
+        List<String> widened = linears.merge(watch);
         embeddings.values().forEach(LoraEmbedding::merge);
         return widened;
     }
 
     @Override
-    public List<MergeReport.Layer> mergeStored() {
-        List<MergeReport.Layer> layers = new ArrayList<>(linears.mergeStored());
+    public List<MergeReport.Layer> mergeStored(LayerWatch watch) {
+        List<MergeReport.Layer> layers = new ArrayList<>(linears.mergeStored(watch));
         embeddings.forEach((path, e) -> layers.add(e.mergeStored(path)));
         return layers;
     }

@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Embedding;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Weight;
@@ -155,7 +156,7 @@ final class TokensTuning implements Tuning {
 
     /** One matrix before, one matrix after: a tied projection gets the same new storage. */
     @Override
-    public List<String> merge() {
+    public List<String> merge(LayerWatch watch) {
         Weight dense = merged();
         plug(false);
         exchange(dense);
@@ -167,7 +168,7 @@ final class TokensTuning implements Tuning {
     }
 
     @Override
-    public List<MergeReport.Layer> mergeStored() {
+    public List<MergeReport.Layer> mergeStored(LayerWatch watch) {
         StoredMerge stored = StoredMerge.of(path, weight, merged());
         plug(false);
         exchange(stored.weight());

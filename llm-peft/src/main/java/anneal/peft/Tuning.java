@@ -1,5 +1,6 @@
 package anneal.peft;
 
+import anneal.nn.LayerWatch;
 import anneal.nn.Module;
 import anneal.nn.Trainable;
 import anneal.tensor.Rng;
@@ -79,9 +80,10 @@ interface Tuning extends Trainable {
     /**
      * Makes the changes part of the weights and takes itself out.
      *
+     * @param watch told of each layer that is merged
      * @return formats of the weights that became floats in memory for it
      */
-    default List<String> merge() {
+    default List<String> merge(LayerWatch watch) {
         throw new UnsupportedOperationException(
                 "merge: this method changes no weights, so it cannot become part of them");
     }
@@ -89,9 +91,10 @@ interface Tuning extends Trainable {
     /**
      * Makes the changes part of the weights, each in its own storage format where that can be written, and takes itself out.
      *
+     * @param watch told of each layer that is merged
      * @return what became of each matrix
      */
-    default List<MergeReport.Layer> mergeStored() {
+    default List<MergeReport.Layer> mergeStored(LayerWatch watch) {
         throw new UnsupportedOperationException(
                 "merge: this method changes no weights, so it cannot become part of them");
     }

@@ -1,5 +1,6 @@
 package anneal.peft;
 
+import anneal.nn.LayerWatch;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Tape;
@@ -68,7 +69,7 @@ abstract class VirtualTokens implements Tuning {
     }
 
     @Override
-    public final List<String> merge() {
+    public final List<String> merge(LayerWatch watch) {
         throw new UnsupportedOperationException("merge: vectors in front of a text change no weight,"
                 + " so they cannot become part of one; keep the adapter beside the model");
     }

@@ -1,6 +1,7 @@
 package anneal.peft;
 
 import anneal.nn.Embedding;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.TaskModel;
@@ -231,13 +232,13 @@ final class WholeTuning implements Tuning {
 
     /** Copies are in their modules already. */
     @Override
-    public List<String> merge() {
-        return method.merge();
+    public List<String> merge(LayerWatch watch) {
+        return method.merge(watch);
     }
 
     @Override
-    public List<MergeReport.Layer> mergeStored() {
-        List<MergeReport.Layer> layers = new ArrayList<>(method.mergeStored());
+    public List<MergeReport.Layer> mergeStored(LayerWatch watch) {
+        List<MergeReport.Layer> layers = new ArrayList<>(method.mergeStored(watch));
         copies.forEach((path, c) -> {
             StoredMerge merged = StoredMerge.of(path, c.original, c.copy);
             c.weight(merged.weight());

@@ -12,6 +12,8 @@ import anneal.nn.TransposedWeight;
 import anneal.nn.Weight;
 import anneal.tensor.DType;
 import anneal.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -57,7 +59,10 @@ class StoredMergeTest extends ArenaFixture {
         float[] base = AdapterContract.logits(model);
         Adapters adapters = adapters(1);
         float[] applied = AdapterContract.logits(model);
-        MergeReport report = adapters.merge(probe, 0.3);
+        List<String> told = new ArrayList<>();
+        MergeReport report =
+                adapters.merge(probe, 0.3, (path, done, total) -> told.add(path + " " + done + "/" + total));
+        assertThat(told).hasSize(8).last().isEqualTo(report.layers().getLast().path() + " 8/8");
         model.find(Linear.class)
                 .values()
                 .forEach(l -> assertThat(l.weight().format()).isEqualTo(type.name()));

@@ -2,6 +2,7 @@ package anneal.quant;
 
 import anneal.kernels.Matrix;
 import anneal.nn.DenseWeight;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import anneal.nn.Weight;
@@ -105,13 +106,19 @@ public record LowRank(Size size, String layers) {
         return apply(root, null, arena);
     }
 
+    /** See {@link #apply(Module, Function, Arena, LayerWatch)}. */
+    public List<Layer> apply(Module root, Function<String, double[]> moments, Arena arena) {
+        return apply(root, moments, arena, LayerWatch.NONE);
+    }
+
     /**
      * Factors by weights and inputs.
      *
      * @param moments the second moment of a layer's input by the layer's path: sums of x xT [in in], as a calibration has them; null:
      *     by weights alone
+     * @param watch told after each layer
      */
-    public List<Layer> apply(Module root, Function<String, double[]> moments, Arena arena) {
+    public List<Layer> apply(Module root, Function<String, double[]> moments, Arena arena, LayerWatch watch) {
         Map<String, Linear> wanted = matching(root);
         Map<Linear, Weight> made = new LinkedHashMap<>();
         List<Layer> report = new ArrayList<>();
@@ -122,6 +129,7 @@ public record LowRank(Size size, String layers) {
                 double[] inputs = moments == null ? null : moments.apply(path);
                 report.add(factor(path, linear, inputs, shared, made, arena));
             }
+            watch.layer(path, report.size(), wanted.size());
         });
         made.forEach((linear, weight) -> {
             boolean trained = linear.weight().parameters().values().stream().anyMatch(Tensor::tracked);

@@ -1,6 +1,7 @@
 package anneal.quant;
 
 import anneal.kernels.Matrix;
+import anneal.nn.LayerWatch;
 import anneal.nn.Linear;
 import anneal.nn.Module;
 import java.lang.foreign.Arena;
@@ -79,9 +80,19 @@ public record Pruning(Choice pattern, String layers) {
         this(pattern, BLOCKS);
     }
 
-    /** Prunes by magnitude; see {@link #wanda}. */
+    /** See {@link #magnitude(Module, Arena, LayerWatch)}. */
     public Map<String, Mask> magnitude(Module root, Arena arena) {
-        return apply(root, Map.of(), arena);
+        return magnitude(root, arena, LayerWatch.NONE);
+    }
+
+    /** Prunes by magnitude; see {@link #wanda(Module, Map, Arena, LayerWatch)}. */
+    public Map<String, Mask> magnitude(Module root, Arena arena, LayerWatch watch) {
+        return apply(root, Map.of(), arena, watch);
+    }
+
+    /** See {@link #wanda(Module, Map, Arena, LayerWatch)}. */
+    public Map<String, Mask> wanda(Module root, Map<String, float[]> norms, Arena arena) {
+        return wanda(root, norms, arena, LayerWatch.NONE);
     }
 
     /**
@@ -89,16 +100,17 @@ public record Pruning(Choice pattern, String layers) {
      *
      * @param norms of the inputs, from {@link InputNorms#capture}
      * @param arena where pruned weights live
+     * @param watch told after each layer
      * @return the mask of each layer that was pruned, by path; its weight is a {@link MaskedWeight} now
      * @throws IllegalArgumentException if no layer matches or one that does has no norms
      */
-    public Map<String, Mask> wanda(Module root, Map<String, float[]> norms, Arena arena) {
+    public Map<String, Mask> wanda(Module root, Map<String, float[]> norms, Arena arena, LayerWatch watch) {
         for (String path : matching(root, layers).keySet()) {
             if (!norms.containsKey(path)) {
                 throw new IllegalArgumentException("prune: the calibration data did not reach " + path);
             }
         }
-        return apply(root, norms, arena);
+        return apply(root, norms, arena, watch);
     }
 
     /**
@@ -151,7 +163,7 @@ public record Pruning(Choice pattern, String layers) {
         return wanted;
     }
 
-    private Map<String, Mask> apply(Module root, Map<String, float[]> norms, Arena arena) {
+    private Map<String, Mask> apply(Module root, Map<String, float[]> norms, Arena arena, LayerWatch watch) {
         Map<String, Linear> wanted = matching(root, layers);
         float all = pattern instanceof Choice.Global g ? globalThreshold(wanted, norms, g.sparsity()) : 0;
         Map<String, Mask> masks = new LinkedHashMap<>();
@@ -165,6 +177,7 @@ public record Pruning(Choice pattern, String layers) {
                 case Choice.NofM c -> Mask.nOfM(scores, cols, c.n(), c.m());
             };
             masks.put(path, mask);
+            watch.layer(path, masks.size(), wanted.size());
         });
         masks.forEach((path, mask) -> plug(wanted.get(path), mask, arena));
         return masks;

@@ -23,6 +23,7 @@ import anneal.train.ParameterGroup;
 import anneal.train.Sgd;
 import anneal.train.UpdateRule;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
@@ -76,7 +77,10 @@ class PruningTest {
     void prunesWhatIsAskedForAndNothingElse() {
         Net net = new Net(arena);
         float[] head = net.head.weight().parameter().orElseThrow().toArray();
-        Map<String, Mask> masks = new Pruning(new Choice.PerLayer(0.25)).magnitude(net, arena);
+        List<String> told = new ArrayList<>();
+        Map<String, Mask> masks = new Pruning(new Choice.PerLayer(0.25))
+                .magnitude(net, arena, (path, done, total) -> told.add(path + " " + done + "/" + total));
+        assertThat(told).containsExactly("layers.0.up 1/2", "layers.0.down 2/2");
         assertThat(masks).containsOnlyKeys("layers.0.up", "layers.0.down");
         masks.forEach((path, mask) -> assertThat(mask.sparsity()).as(path).isCloseTo(0.25, within(1e-3)));
         assertThat(net.head.weight().parameter().orElseThrow().toArray()).containsExactly(head);
