@@ -252,6 +252,9 @@ final class QuantizeCommand implements Callable<Integer> {
     /** Pieces of the text, none for rtn. What does not fit is told now, before minutes are spent on it. */
     private int[][] windows(Pretrained lm, int window, QuantFormat format) {
         if (method.method == PostTrainingFlags.Name.rtn) {
+            if (text.data != null || text.valid != null) { // else it is told at once anyway
+                QuantizeFlags.check(format, lm.model());
+            }
             return new int[0][];
         }
         PostTraining.requireQuantizable(lm.model().root());

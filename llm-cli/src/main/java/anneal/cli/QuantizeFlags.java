@@ -65,6 +65,15 @@ final class QuantizeFlags {
 
     /** Rounds all linear layers but the head to nearest. */
     static QuantReport quantize(QuantFormat format, Decoder model, LayerWatch watch) {
-        return Quantizer.format(format).except(model.head().path()).apply(model, watch);
+        return quantizer(format, model).apply(model, watch);
+    }
+
+    /** Throws if {@link #quantize} could not; nothing is changed. */
+    static void check(QuantFormat format, Decoder model) {
+        quantizer(format, model).check(model);
+    }
+
+    private static Quantizer quantizer(QuantFormat format, Decoder model) {
+        return Quantizer.format(format).except(model.head().path());
     }
 }

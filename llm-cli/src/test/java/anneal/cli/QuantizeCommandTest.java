@@ -365,6 +365,10 @@ class QuantizeCommandTest {
         for (String format : List.of("q4_0", "nf4", "int8")) {
             Path no = dir.resolve(format.equals("q4_0") ? "no.gguf" : "no");
             bad(quantize(format, no, "--model", broken), "model.layers.1.mlp.up_proj", "finite");
+            bad(
+                    quantize(format, no, "--model", broken, "--data", text),
+                    "model.layers.1.mlp.up_proj: ",
+                    "NaN at [0, 0]");
         }
         for (String method : List.of("gptq", "awq", "zeroquant")) {
             bad(
@@ -458,7 +462,7 @@ class QuantizeCommandTest {
     }
 
     @Test
-    void aModelIsNotQuantisedTwiceNorInBlocksThatDoNotFit() {
+    void aModelIsNotQuantisedTwiceNorInBlocksThatDoNotFit() throws IOException {
         Path once = dir.resolve("once.gguf"), folder = dir.resolve("folder"), no = dir.resolve("no.gguf");
         ok(quantize("q8_0", once).toArray());
         ok(quantize("nf4", folder).toArray());
@@ -467,6 +471,11 @@ class QuantizeCommandTest {
         bad(calibrated("smoothquant", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");
         bad(calibrated("awq", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");
         bad(calibrated("gptq", "q4_0", no, "--model", once), "is stored as Q8_0 already", "original weights");
+        // Too short for a perplexity: were that measured first, its error would be told.
+        Path letter = Files.writeString(dir.resolve("letter.txt"), "a");
+        bad(quantize("q4_0", no, "--data", letter), "the text has 1 tokens");
+        bad(quantize("q4_0", no, "--model", once, "--data", letter), "is quantised already, as Q8_0");
+        bad(quantize("q4_k", no, "--data", letter), "14 layers cannot be");
         bad(quantize("q4_k", no), "14 layers cannot be", "rows of 32 numbers are no whole blocks of 256");
         nothingIsWritten();
     }

@@ -66,18 +66,9 @@ public record Quantizer(QuantFormat format, List<String> except) {
      *     rows that the format does not divide; or a name to be left alone that no layer has
      */
     public QuantReport apply(Module root, LayerWatch watch) {
-        Map<String, Linear> all = root.find(Linear.class), chosen = new LinkedHashMap<>();
-        requireNamesFit(all.keySet());
-        Set<Weight> embeddings = Collections.newSetFromMap(new IdentityHashMap<>());
-        root.find(Embedding.class).values().forEach(e -> embeddings.add(e.weight()));
-        List<String> kept = new ArrayList<>();
-        all.forEach((path, layer) -> {
-            if (excepted(path) || embeddings.contains(layer.weight())) {
-                kept.add(path);
-            } else {
-                chosen.put(path, layer);
-            }
-        });
+        Map<String, Linear> chosen = chosen(root);
+        List<String> kept = new ArrayList<>(root.find(Linear.class).keySet());
+        kept.removeAll(chosen.keySet());
         requireQuantizable(chosen);
         Map<String, QuantizedWeight> made = new LinkedHashMap<>();
         List<String> wrong = new ArrayList<>();
@@ -97,6 +88,37 @@ public record Quantizer(QuantFormat format, List<String> except) {
         require(wrong);
         made.forEach((path, weight) -> chosen.get(path).weight(weight));
         return new QuantReport(layers, kept);
+    }
+
+    /**
+     * Complains of what {@link #apply} would complain of, before minutes are spent on anything else; reads each weight once.
+     *
+     * @throws IllegalArgumentException as {@link #apply}
+     */
+    public void check(Module root) {
+        Map<String, Linear> chosen = chosen(root);
+        requireQuantizable(chosen);
+        List<String> wrong = new ArrayList<>();
+        chosen.forEach((path, layer) -> {
+            try {
+                FlatFloats.requireFinite(layer.weight().matrix());
+            } catch (IllegalArgumentException e) {
+                wrong.add(path + ": " + e.getMessage());
+            }
+        });
+        require(wrong);
+    }
+
+    /** Layers that are not to be left alone, by path. */
+    private Map<String, Linear> chosen(Module root) {
+        Map<String, Linear> chosen = new LinkedHashMap<>(root.find(Linear.class));
+        requireNamesFit(chosen.keySet());
+        Set<Weight> embeddings = Collections.newSetFromMap(new IdentityHashMap<>());
+        root.find(Embedding.class).values().forEach(e -> embeddings.add(e.weight()));
+        chosen.entrySet()
+                .removeIf(e ->
+                        excepted(e.getKey()) || embeddings.contains(e.getValue().weight()));
+        return chosen;
     }
 
     private boolean excepted(String path) {

@@ -14,6 +14,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Map;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -94,9 +95,12 @@ class QuantizerTest {
                         + " numbers are no whole groups of 96, which INT4-G96 wants; ");
         Tensor w = layers.get("model.layers.1.mlp.up_proj").weight().parameter().orElseThrow();
         w.buf().setAtIndex(ValueLayout.JAVA_FLOAT, 256 + 2, Float.POSITIVE_INFINITY);
-        assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).apply(model))
-                .hasMessage("quantize: 1 layer cannot be: model.layers.1.mlp.up_proj: the weight is Infinity at"
-                        + " [1, 2]; it must be finite");
+        Quantizer nf4 = Quantizer.format(new Nf4(64));
+        for (ThrowingCallable way : List.<ThrowingCallable>of(() -> nf4.apply(model), () -> nf4.check(model))) {
+            assertThatThrownBy(way)
+                    .hasMessage("quantize: 1 layer cannot be: model.layers.1.mlp.up_proj: the weight is Infinity at"
+                            + " [1, 2]; it must be finite");
+        }
         assertThat(layers.values()).allMatch(l -> l.weight().format().equals("F32"));
     }
 
