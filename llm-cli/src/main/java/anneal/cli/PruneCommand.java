@@ -10,6 +10,7 @@ import anneal.model.Decoder;
 import anneal.model.DecoderConfig;
 import anneal.model.Tokens;
 import anneal.nn.Linear;
+import anneal.nn.Weight;
 import anneal.quant.InputNorms;
 import anneal.quant.LowRank;
 import anneal.quant.Mask;
@@ -145,7 +146,8 @@ final class PruneCommand implements Callable<Integer> {
     @Option(
             names = "--dtype",
             paramLabel = "T",
-            description = "f32, f16 or bf16 (default: as the model has it, else f32).")
+            description =
+                    "f32, f16 or bf16 (default: as the model has it, else f32; layers keeps quantised matrices as they are).")
     DType dtype;
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads. Default: all cores.")
@@ -164,13 +166,17 @@ final class PruneCommand implements Callable<Integer> {
         ModelFlags.useThreads(threads);
         try (Pretrained lm = Pretrained.load(model);
                 Arena memory = Arena.ofShared()) {
-            DType type = dtype == null ? storedType(lm.model()) : dtype;
+            boolean keeps = dtype == null && method == How.layers;
+            DType type = dtype != null ? dtype : keeps ? QuantizeCommand.stored(lm) : storedType(lm.model());
+            if (dtype == null) {
+                tellOfWidened(lm.model(), type);
+            }
             switch (method) {
                 case magnitude, wanda, nm -> {
                     zero(lm, memory);
                     write(lm, type);
                 }
-                case layers -> save(lm, withoutLayers(lm), type);
+                case layers -> save(lm, withoutLayers(lm, keeps), type);
                 case heads -> save(lm, withoutHeads(lm), type);
                 case width -> save(lm, withoutChannels(lm), type);
                 case svd -> {
@@ -224,6 +230,27 @@ final class PruneCommand implements Callable<Integer> {
 
     private void write(Pretrained lm, DType type) {
         ModelFlags.save(lm, output, gguf(), type, spec.commandLine().getErr());
+    }
+
+    /** Says why quantised matrices become floats, if there are any that do, and what makes the result small again. */
+    private void tellOfWidened(Decoder model, DType type) {
+        String formats = model.root().find(Linear.class).values().stream()
+                .map(Linear::weight)
+                .filter(w -> !FormatName.FLOATS.matcher(w.format()).matches())
+                .filter(w -> method != How.layers
+                        || (gguf() ? w.blocks().isEmpty() : w.folderForm().isEmpty()))
+                .map(Weight::format)
+                .distinct()
+                .sorted()
+                .collect(Collectors.joining(", "));
+        if (!formats.isEmpty()) {
+            String why = method != How.layers
+                    ? "numbers inside its blocks change or go with --method " + method
+                    : gguf() ? "a GGUF file cannot hold it" : "a folder cannot hold it, a .gguf file may";
+            out(
+                    "Matrices in %s are written as %s, since %s; anneal quantize on the result makes it small again.%n",
+                    formats, type, why);
+        }
     }
 
     private void out(String format, Object... values) {
@@ -313,13 +340,14 @@ final class PruneCommand implements Callable<Integer> {
         return count - gone;
     }
 
-    private Smaller withoutLayers(Pretrained lm) {
+    private Smaller withoutLayers(Pretrained lm, boolean keeps) {
         int layers = lm.model().config().layers(), count = kept(layers, "layers");
         double[] influence = Student.blockInfluence(lm.model(), calibration(lm));
         int[] stay = Student.mostImportant(influence, count);
         out("Taken out, by how little they change what passes through them (1 - cos):%n");
         others(stay, layers).forEach(i -> out("  layer %d  %.4f%n", i, influence[i]));
-        return make(memory -> Student.ofLayers(lm.model(), stay, memory));
+        return make(memory ->
+                keeps ? Student.sharing(lm.model(), stay, memory) : Student.ofLayers(lm.model(), stay, memory));
     }
 
     private Smaller withoutHeads(Pretrained lm) {

@@ -242,6 +242,43 @@ class PruneCommandTest {
         assertThat((double) size(dir.resolve("full"))).isCloseTo(size(model), within(0.01 * size(model)));
     }
 
+    private static List<String> formats(Path path) {
+        try (Pretrained lm = Pretrained.load(path)) {
+            return lm.model().root().find(Linear.class).values().stream()
+                    .map(l -> l.weight().format())
+                    .distinct()
+                    .toList();
+        }
+    }
+
+    @Test
+    void layersGoAndTheOthersStayQuantised() {
+        for (String[] kind : new String[][] {{"q4_1", ".gguf", "Q4_1"}, {"nf4", "", "NF4-DQ"}}) {
+            Path base = dir.resolve("base" + kind[1]), out = dir.resolve("short" + kind[1]);
+            ok("quantize", "--model", model, "--format", kind[0], "--output", base);
+            List<Object> prune =
+                    with(prune("layers", out.toString(), "--sparsity", 0.5, "--data", text), "--model", base);
+            assertThat(ok(prune.toArray()).out()).doesNotContain("written as");
+            assertThat(formats(out)).containsExactlyElementsOf(formats(base)).contains(kind[2]);
+            ok("generate", "--model", out, "--prompt", "What", "--max-tokens", 3);
+            Path other = dir.resolve("other" + (kind[1].isEmpty() ? ".gguf" : ""));
+            assertThat(ok(with(prune, "--output", other).toArray()).out())
+                    .contains(
+                            "Matrices in " + kind[2] + " are written as F32, since a ",
+                            "anneal quantize on the result");
+            assertThat(formats(other)).containsExactly("F32");
+            assertThat(ok(with(prune, "--output", dir.resolve("f16" + kind[1]), "--dtype", "f16")
+                                    .toArray())
+                            .out())
+                    .as("as asked for")
+                    .doesNotContain("are written as");
+            assertThat(ok(with(prune("width", "w" + kind[1], "--sparsity", 0.5, "--data", text), "--model", base)
+                                    .toArray())
+                            .out())
+                    .contains("since numbers inside its blocks change or go with --method width");
+        }
+    }
+
     @Test
     void whatDoesNotFitIsNamed() {
         bad(prune("magnitude", "out"), "--method magnitude needs --sparsity");

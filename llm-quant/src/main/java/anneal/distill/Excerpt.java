@@ -30,6 +30,7 @@ final class Excerpt implements WeightSource {
     private final Map<Linear, int[]> rows = new IdentityHashMap<>();
     private final Map<Linear, int[]> columns = new IdentityHashMap<>();
     private final Arena arena;
+    private boolean shared;
 
     /**
      * An excerpt of a model.
@@ -47,6 +48,12 @@ final class Excerpt implements WeightSource {
     /** All blocks of a model. */
     static Excerpt of(Decoder model, Arena arena) {
         return new Excerpt(model, IntStream.range(0, model.config().layers()).toArray(), arena);
+    }
+
+    /** Whole matrices are the model's own, not copies as floats. */
+    Excerpt sharing() {
+        shared = true;
+        return this;
     }
 
     /** Of a layer's outputs these stay. */
@@ -73,7 +80,7 @@ final class Excerpt implements WeightSource {
                 : require(embeddings.get(path), path).weight();
         int[] rowsKept = rows.get(linear), columnsKept = columns.get(linear);
         if (rowsKept == null && columnsKept == null) {
-            return DenseWeight.copy(weight.matrix(), arena);
+            return shared ? weight : DenseWeight.copy(weight.matrix(), arena);
         }
         Tensor picked = Tensor.allocate(arena, Shape.of(out, in));
         float[] row = new float[weight.in()];

@@ -20,6 +20,23 @@ public final class Student {
      * @param arena where the copy lives
      */
     public static Decoder ofLayers(Decoder teacher, int[] layers, Arena arena) {
+        Decoder student = some(teacher, layers, new Excerpt(teacher, layers, arena));
+        student.unfreeze();
+        return student;
+    }
+
+    /**
+     * Some blocks of a model, whose matrices are not copied but are the teacher's in the storage that they have: what is to be written
+     * and not trained. It lives no longer than the teacher.
+     *
+     * @param layers of the teacher that stay, from 0, ascending
+     * @param arena where its vectors live
+     */
+    public static Decoder sharing(Decoder teacher, int[] layers, Arena arena) {
+        return some(teacher, layers, new Excerpt(teacher, layers, arena).sharing());
+    }
+
+    private static Decoder some(Decoder teacher, int[] layers, Excerpt excerpt) {
         int all = teacher.config().layers();
         boolean ascending = IntStream.range(1, layers.length).allMatch(i -> layers[i - 1] < layers[i]);
         if (layers.length == 0 || !ascending || layers[0] < 0 || layers[layers.length - 1] >= all) {
@@ -31,9 +48,7 @@ public final class Student {
                     "student: scores of this model are scaled by the layer's number, so only its first layers can stay");
         }
         DecoderConfig config = teacher.config().withLayers(layers);
-        Decoder student = new Decoder(config, new Excerpt(teacher, layers, arena));
-        student.unfreeze();
-        return student;
+        return new Decoder(config, excerpt);
     }
 
     /** Every second, third ... layer, so that {@code count} stay and the first is among them. */
