@@ -326,10 +326,10 @@ public final class AdapterSet {
     }
 
     /**
-     * Makes one LoRA adapter of several, under a new name, not used yet; the others stay.
+     * Makes one LoRA adapter of several, or one IA3 adapter of several, under a new name, not used yet; the others stay.
      *
      * @param weights name and weight of each
-     * @throws IllegalArgumentException if one of them is no plain LoRA, or their ranks differ where the kind needs equal ones
+     * @throws IllegalArgumentException if one of them is neither plain LoRA nor plain IA3 or the methods differ, or their ranks differ where the kind needs equal ones
      */
     public Adapters combine(String name, Combination combination, Map<String, Double> weights) {
         Map<String, Combination.Part> parts = new LinkedHashMap<>();

@@ -27,6 +27,9 @@ import java.util.stream.Collectors;
  * <p>The result has scaling 1 (alpha = rank). One adapter with weight 1 gives itself, but for DARE and a density below 1. A layer that
  * only some of the adapters have is combined of those.
  *
+ * <p>Of IA3 adapters there is only LINEAR, the weighted sum of their factors: l = sum w l. An adapter that leaves a layer alone has the
+ * factor one there, where PEFT's sum leaves it out.
+ *
  * <p>Differs from PEFT: its result of adapters with rank-stabilised scaling keeps that flag beside alpha = r, and so is sqrt(r) times too
  * large; ranks and alphas of single layers (rank_pattern) are honoured here; density 0 is refused; and random masks come from the seed.
  *
@@ -131,7 +134,7 @@ public record Combination(Kind kind, int rank, double density, Majority majority
     record Part(Adapters adapters, double weight) {}
 
     /** The new adapter: its options and its numbers by name. */
-    record Result(Lora method, Map<String, float[]> numbers) {}
+    record Result(Method method, Map<String, float[]> numbers) {}
 
     /** A layer of one adapter. */
     private record Term(LowRank ab, double weight, double scaling) {
@@ -144,14 +147,25 @@ public record Combination(Kind kind, int rank, double density, Majority majority
         if (parts.isEmpty()) {
             throw new IllegalArgumentException("combine: there is nothing to combine");
         }
+        boolean factors = parts.values().iterator().next().adapters.method() instanceof Ia3;
         Set<String> paths = new LinkedHashSet<>();
         parts.forEach((name, part) -> {
-            LowRank.requirePlain(name, part.adapters);
+            if (factors) {
+                Ia3Sum.requirePlain(name, part.adapters);
+            } else {
+                LowRank.requirePlain(name, part.adapters);
+            }
             if (!Double.isFinite(part.weight)) {
                 throw new IllegalArgumentException("combine: weight " + part.weight + " of " + name + " is no number");
             }
             paths.addAll(part.adapters.paths());
         });
+        if (factors) {
+            if (kind != Kind.LINEAR) {
+                throw new IllegalArgumentException("combine: IA3 adapters have one weighted sum, LINEAR, not " + kind);
+            }
+            return Ia3Sum.of(parts, paths);
+        }
         Map<String, LowRank> layers = new LinkedHashMap<>();
         for (String path : paths) {
             List<Term> terms = new ArrayList<>();
