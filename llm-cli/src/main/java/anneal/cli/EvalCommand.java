@@ -130,6 +130,21 @@ final class EvalCommand implements Callable<Integer> {
             return ModelFlags.load(model, format, adapter, err);
         }
 
+        /** The model for a look at it: what is quantised with time is only checked, and its adapter opened in its turn. */
+        Pretrained look(PrintWriter err) {
+            if (format == null) {
+                return load(err);
+            }
+            Pretrained lm = Pretrained.load(model);
+            try {
+                QuantizeFlags.check(format, lm.model());
+                return lm;
+            } catch (RuntimeException | Error e) {
+                lm.close();
+                throw e;
+            }
+        }
+
         long bytes() {
             return weights(model) + (adapter == null ? 0 : weights(adapter));
         }
@@ -149,7 +164,7 @@ final class EvalCommand implements Callable<Integer> {
     private int window(List<Subject> subjects) {
         int least = window == null ? USUAL_WINDOW : window;
         for (Subject s : subjects) {
-            try (Pretrained lm = s.load(spec.commandLine().getErr())) {
+            try (Pretrained lm = s.look(spec.commandLine().getErr())) {
                 int limit = lm.model().contextLength();
                 if (window == null && limit > 0) {
                     least = Math.min(least, limit);
