@@ -14,7 +14,7 @@ import java.lang.foreign.ValueLayout;
  * Random starts. A matrix's numbers are a function of seed and name alone, so adding a layer leaves the others as they were.
  */
 public sealed interface Init {
-    /** Fills {@code values}, a matrix [out, in]. */
+    /** Fills {@code values}, the next numbers of a matrix [out, in] in its storage's order. */
     void fill(float[] values, int out, int in, WeightSource.Role role, Rng rng);
 
     /** N(0, std^2). */
@@ -93,9 +93,13 @@ public sealed interface Init {
             public Weight matrix(String name, int out, int in, Role role) {
                 boolean turned = transposed && (role == Role.LINEAR || role == Role.RESIDUAL);
                 Tensor t = Tensor.allocate(arena, turned ? Shape.of(in, out) : Shape.of(out, in));
-                float[] values = new float[Math.multiplyExact(out, in)];
-                fill(values, out, in, role, new Rng(seed).fork(name.hashCode()));
-                MemorySegment.copy(values, 0, t.buf(), ValueLayout.JAVA_FLOAT, 0, values.length);
+                Rng rng = new Rng(seed).fork(name.hashCode());
+                float[] piece =
+                        new float[in]; // a matrix as one array would make the heap as large as the largest of them
+                for (int i = 0; i < out; i++) {
+                    fill(piece, out, in, role, rng);
+                    MemorySegment.copy(piece, 0, t.buf(), ValueLayout.JAVA_FLOAT, 4L * i * in, in);
+                }
                 Weight dense = new DenseWeight(t.trainable(true));
                 return turned ? new TransposedWeight(dense) : dense;
             }
