@@ -466,7 +466,9 @@ class QuantizeCommandTest {
         Path once = dir.resolve("once.gguf"), folder = dir.resolve("folder"), no = dir.resolve("no.gguf");
         ok(quantize("q8_0", once).toArray());
         ok(quantize("nf4", folder).toArray());
-        bad(quantize("q4_0", no, "--model", once), "model.layers.0.self_attn.q_proj is quantised already, as Q8_0");
+        bad(
+                quantize("q4_0", no, "--model", once),
+                "model.layers.0.self_attn.q_proj is quantised already, as Q8_0 (and 13 more)");
         bad(quantize("q4_0", no, "--model", folder), "is quantised already, as NF4-DQ");
         bad(calibrated("smoothquant", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");
         bad(calibrated("awq", "nf4", dir.resolve("no"), "--model", folder), "is stored as NF4-DQ already");

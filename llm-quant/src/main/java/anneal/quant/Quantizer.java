@@ -30,7 +30,7 @@ import java.util.Set;
  * @param except names of layers that are left alone: a layer's path equals the name or ends with "." and the name
  */
 public record Quantizer(QuantFormat format, List<String> except) {
-    /** Layers that an error names; the rest are counted. */
+    /** Reasons that an error tells; the rest are counted. */
     private static final int NAMED = 3;
 
     /** What is not quantised yet. */
@@ -71,7 +71,7 @@ public record Quantizer(QuantFormat format, List<String> except) {
         kept.removeAll(chosen.keySet());
         requireQuantizable(chosen);
         Map<String, QuantizedWeight> made = new LinkedHashMap<>();
-        List<String> wrong = new ArrayList<>();
+        Map<String, String> wrong = new LinkedHashMap<>();
         List<QuantReport.Layer> layers = new ArrayList<>();
         chosen.forEach((path, layer) -> {
             try {
@@ -81,7 +81,7 @@ public record Quantizer(QuantFormat format, List<String> except) {
                 layers.add(new QuantReport.Layer(
                         path, format.name(), relativeError(before, after.matrix()), before.bytes(), after.bytes()));
             } catch (IllegalArgumentException e) {
-                wrong.add(path + ": " + e.getMessage());
+                wrong.put(path, ": " + e.getMessage());
             }
             watch.layer(path, layers.size() + wrong.size(), chosen.size());
         });
@@ -98,12 +98,12 @@ public record Quantizer(QuantFormat format, List<String> except) {
     public void check(Module root) {
         Map<String, Linear> chosen = chosen(root);
         requireQuantizable(chosen);
-        List<String> wrong = new ArrayList<>();
+        Map<String, String> wrong = new LinkedHashMap<>();
         chosen.forEach((path, layer) -> {
             try {
                 FlatFloats.requireFinite(layer.weight().matrix());
             } catch (IllegalArgumentException e) {
-                wrong.add(path + ": " + e.getMessage());
+                wrong.put(path, ": " + e.getMessage());
             }
         });
         require(wrong);
@@ -141,32 +141,40 @@ public record Quantizer(QuantFormat format, List<String> except) {
     }
 
     private void requireQuantizable(Map<String, Linear> chosen) {
-        List<String> wrong = new ArrayList<>();
+        Map<String, String> wrong = new LinkedHashMap<>();
         chosen.forEach((path, layer) -> {
             String stored = layer.weight().format();
             if (!FLOATS.contains(stored)) {
-                wrong.add(path + " is quantised already, as " + stored);
+                wrong.put(path, " is quantised already, as " + stored);
             } else if (layer.adapter() != Adapter.NONE) {
-                wrong.add(path + " has an adapter; quantise first, then attach");
+                wrong.put(path, " has an adapter; quantise first, then attach");
             } else {
                 try {
                     format.requireFits(layer.in());
                 } catch (IllegalArgumentException e) {
-                    wrong.add(path + ": " + e.getMessage());
+                    wrong.put(path, ": " + e.getMessage());
                 }
             }
         });
         require(wrong);
     }
 
-    private static void require(List<String> wrong) {
-        if (!wrong.isEmpty()) {
-            int more = wrong.size() - NAMED;
-            throw new IllegalArgumentException("quantize: " + wrong.size()
-                    + (wrong.size() == 1 ? " layer cannot be: " : " layers cannot be: ")
-                    + String.join("; ", wrong.subList(0, Math.min(NAMED, wrong.size())))
-                    + (more > 0 ? "; and " + more + " more" : ""));
+    /** Throws one sentence if there are layers here, by path: each reason once, with the first layer that has it. */
+    private static void require(Map<String, String> wrong) {
+        if (wrong.isEmpty()) {
+            return;
         }
+        Map<String, List<String>> byReason = new LinkedHashMap<>();
+        wrong.forEach((path, reason) ->
+                byReason.computeIfAbsent(reason, r -> new ArrayList<>()).add(path));
+        List<String> told = new ArrayList<>();
+        byReason.forEach((reason, paths) -> told.add(
+                paths.getFirst() + reason + (paths.size() > 1 ? " (and " + (paths.size() - 1) + " more)" : "")));
+        int more = told.size() - NAMED;
+        throw new IllegalArgumentException("quantize: " + wrong.size()
+                + (wrong.size() == 1 ? " layer cannot be: " : " layers cannot be: ")
+                + String.join("; ", told.subList(0, Math.min(NAMED, told.size())))
+                + (more > 0 ? "; and " + more + " reasons more" : ""));
     }
 
     /** ||w - q|| / ||w||; 0 for a matrix of zeros. */

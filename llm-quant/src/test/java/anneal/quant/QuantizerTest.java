@@ -91,8 +91,8 @@ class QuantizerTest {
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).except("lm_haed").apply(model))
                 .hasMessage("quantize: no linear layer is called \"lm_haed\"; the nearest is \"lm_head\"");
         assertThatThrownBy(() -> Quantizer.format(new GroupInt(4, 96, true)).apply(model))
-                .hasMessageStartingWith("quantize: 15 layers cannot be: model.layers.0.self_attn.q_proj: rows of 256"
-                        + " numbers are no whole groups of 96, which INT4-G96 wants; ");
+                .hasMessageStartingWith("quantize: 15 layers cannot be: model.layers.0.self_attn.q_proj: rows of"
+                        + " 256 numbers are no whole groups of 96, which INT4-G96 wants (and ");
         Tensor w = layers.get("model.layers.1.mlp.up_proj").weight().parameter().orElseThrow();
         w.buf().setAtIndex(ValueLayout.JAVA_FLOAT, 256 + 2, Float.POSITIVE_INFINITY);
         Quantizer nf4 = Quantizer.format(new Nf4(64));
@@ -109,9 +109,8 @@ class QuantizerTest {
         Decoder model = model();
         Quantizer.format(GgufBlocks.Q4_1).except("lm_head").apply(model);
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).except("lm_head").apply(model))
-                .hasMessageStartingWith(
-                        "quantize: 14 layers cannot be: model.layers.0.self_attn.q_proj is quantised already, as Q4_1; ")
-                .hasMessageEndingWith("; and 11 more");
+                .hasMessage("quantize: 14 layers cannot be: model.layers.0.self_attn.q_proj is quantised"
+                        + " already, as Q4_1 (and 13 more)");
         Decoder other = model();
         other.head().adapter((x, base) -> base.plain(x));
         assertThatThrownBy(() -> Quantizer.format(new Nf4(64)).apply(other))
