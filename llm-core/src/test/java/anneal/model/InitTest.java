@@ -56,6 +56,29 @@ class InitTest {
         }
     }
 
+    /** A matrix is made in rows: its numbers are those of one array. */
+    @Test
+    void rowsGoOnWhereTheLastOneEnded() {
+        DecoderConfig c = DecoderConfig.builder(Family.LLAMA)
+                .vocabSize(11)
+                .hiddenSize(8)
+                .layers(1)
+                .heads(2)
+                .build();
+        for (Init init : new Init[] {new Init.Normal(0.02), new Init.TruncatedNormal(0.02), new Init.Xavier()}) {
+            try (Arena arena = Arena.ofShared()) {
+                float[] whole = new float[7 * 5];
+                init.fill(whole, 7, 5, Role.LINEAR, new Rng(3).fork("w".hashCode()));
+                assertThat(init.weights(c, 3, arena)
+                                .matrix("w", 7, 5, Role.LINEAR)
+                                .parameter()
+                                .orElseThrow()
+                                .toArray())
+                        .isEqualTo(whole);
+            }
+        }
+    }
+
     private static Map<String, Tensor> model(int layers, long seed, Arena arena) {
         DecoderConfig c = DecoderConfig.builder(Family.LLAMA)
                 .vocabSize(11)
