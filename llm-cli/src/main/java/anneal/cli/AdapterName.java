@@ -22,7 +22,7 @@ import java.util.Optional;
 /** {@code --adapter}: names as PEFT has them, with the learning rate if none is given and the rank if it has one. */
 enum AdapterName {
     lora(Lora.class, RunFlags.RATE, 16),
-    adalora(AdaLora.class, AdaLora.RATE, 16),
+    adalora(AdaLora.class, AdaLora.LEARNING_RATE, 16),
     ia3(Ia3.class, Ia3.LEARNING_RATE, 0),
     loha(LoHa.class, LoHa.LEARNING_RATE, 8),
     lokr(LoKr.class, LoKr.LEARNING_RATE, 8),

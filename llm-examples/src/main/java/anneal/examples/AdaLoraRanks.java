@@ -36,7 +36,7 @@ public final class AdaLoraRanks {
             Batches data = Jsonl.chats(file).encode(lm.chat()).pad().batches(4).shuffled(42);
             TrainConfig config = TrainConfig.builder()
                     .steps(steps)
-                    .schedule(new Schedule.Cosine(AdaLora.RATE, steps / 20))
+                    .schedule(new Schedule.Cosine(AdaLora.LEARNING_RATE, steps / 20))
                     .build();
             try (Trainer trainer = new Trainer(adapters, new AdamW(), config)) {
                 trainer.onStep(System.out::println);

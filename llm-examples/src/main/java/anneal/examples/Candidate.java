@@ -55,7 +55,7 @@ record Candidate(String name, double rate, int most, BiFunction<Sizer, Integer, 
                     (_, n) -> Lora.rank(n).alpha(2 * n).dora().on(LAYERS).build()),
             new Candidate(
                     "AdaLoRA",
-                    AdaLora.RATE,
+                    AdaLora.LEARNING_RATE,
                     128,
                     (_, n) -> AdaLora.rank(n).on(LAYERS).build()),
             new Candidate(

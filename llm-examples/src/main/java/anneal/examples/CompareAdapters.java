@@ -29,6 +29,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
@@ -217,6 +218,29 @@ public final class CompareAdapters {
                 series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line).setMarker(SeriesMarkers.NONE);
             }
         }
+        together(rows).forEach(names -> {
+            Row first = names.getFirst();
+            String label = String.join(", ", names.stream().map(Row::method).toList());
+            chart.addAnnotation(new AnnotationText(label, first.parameters, 100 * first.accuracy - 1, false));
+        });
         BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
+    }
+
+    /** Rows of which only the last can be seen, since their points are within a tenth in x and in half a percent in y. */
+    private static List<List<Row>> together(List<Row> rows) {
+        List<List<Row>> groups = new ArrayList<>();
+        for (Row row : rows.stream().filter(r -> r.parameters > 0).toList()) {
+            List<Row> group = groups.stream()
+                    .filter(g -> Math.abs(g.getFirst().accuracy - row.accuracy) < 0.005
+                            && Math.abs(Math.log((double) g.getFirst().parameters / row.parameters)) < 0.1)
+                    .findFirst()
+                    .orElseGet(() -> {
+                        groups.add(new ArrayList<>());
+                        return groups.getLast();
+                    });
+            group.add(row);
+        }
+        groups.removeIf(g -> g.size() == 1);
+        return groups;
     }
 }

@@ -107,9 +107,15 @@ public final class FormatErrors {
                         members.stream().map(Row::bits).toList(),
                         members.stream().map(r -> 100 * r.error).toList())
                 .setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter));
-        // Right of its point: the place is that of the label's middle.
-        rows.forEach(r -> chart.addAnnotation(
-                new AnnotationText(r.name, r.bits + 0.03 + 0.027 * r.name.length(), 100 * r.error - 0.15, false)));
+        // Right of its point, or left if another point stands there: the place is that of the label's middle.
+        rows.forEach(r -> {
+            double half = 0.03 + 0.027 * r.name.length();
+            boolean taken = rows.stream()
+                    .anyMatch(
+                            o -> o.bits > r.bits && o.bits < r.bits + 2 * half && Math.abs(o.error - r.error) < 0.006);
+            double middle = taken ? r.bits - half : r.bits + half;
+            chart.addAnnotation(new AnnotationText(r.name, middle, 100 * r.error - 0.15, false));
+        });
         Charts.save(file, chart);
     }
 

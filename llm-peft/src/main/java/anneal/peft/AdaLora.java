@@ -49,7 +49,7 @@ public record AdaLora(
         Map<String, List<Boolean>> kept)
         implements Method {
     /** A learning rate that works with AdamW: those of the authors' scripts are 5e-4 (MNLI) to 2.2e-3 (STS-B). */
-    public static final double RATE = 1e-3;
+    public static final double LEARNING_RATE = 1e-3;
 
     public AdaLora {
         if (targetRank < 1 || initialRank < targetRank) {
