@@ -45,6 +45,9 @@ final class RunConfig {
             "grad-accumulation",
             "compute");
 
+    /** Name a file whose content belongs to the run: a copy is kept beside config.yaml. */
+    private static final Set<String> CONTENTS = Set.of("adapter-config");
+
     private RunConfig() {}
 
     /** Writes all options of a command with the values in force: the file that --config reads. */
@@ -53,11 +56,21 @@ final class RunConfig {
                 .disable(YAMLGenerator.Feature.WRITE_DOC_START_MARKER)
                 .enable(YAMLGenerator.Feature.MINIMIZE_QUOTES);
         Path file = dir.resolve(NAME);
+        Map<String, Object> values = values(command);
         try {
-            AtomicFile.write(file, new ObjectMapper(yaml).writeValueAsBytes(values(command)));
+            AtomicFile.write(file, new ObjectMapper(yaml).writeValueAsBytes(values));
+            for (String key : CONTENTS) {
+                if (values.get(key) instanceof String given) {
+                    AtomicFile.write(copy(dir, key), Files.readAllBytes(Path.of(given)));
+                }
+            }
         } catch (IOException e) {
             throw new UncheckedIOException(file.toString(), e);
         }
+    }
+
+    private static Path copy(Path dir, String key) {
+        return dir.resolve(key + ".json");
     }
 
     private static Map<String, Object> values(CommandSpec command) {
@@ -94,6 +107,7 @@ final class RunConfig {
         for (String key : keys) {
             String was = then.get(key), is = now.containsKey(key) ? now.get(key).toString() : null;
             if (same(was, is)) {
+                requireSameContent(dir, key, is);
                 continue;
             }
             String change =
@@ -106,6 +120,19 @@ final class RunConfig {
             changes.add(change);
         }
         return changes;
+    }
+
+    private static void requireSameContent(Path dir, String key, String given) {
+        Path copy = copy(dir, key);
+        try {
+            if (CONTENTS.contains(key) && Files.exists(copy) && Files.mismatch(copy, Path.of(given)) >= 0) {
+                throw new IllegalArgumentException(
+                        given + " is not what it was when the run began, which is kept in " + copy
+                                + ": --resume goes on with the same run; give that file back, or another --output without --resume");
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(given, e);
+        }
     }
 
     /** Equal, or two names of one file: a run can go on from another working folder. */

@@ -133,6 +133,16 @@ class AdapterConfigTest {
     }
 
     @Test
+    void aFileThatChangedDoesNotGoOnWithTheRun() throws IOException {
+        ok(sft(LORA).toArray());
+        bad(
+                sft(LORA + ",'lora_dropout':0.3", "--iters", 4, "--resume"),
+                "given.json is not what it was when the run began, which is kept in ",
+                "run/adapter-config.json: --resume goes on with the same run");
+        ok(sft(LORA, "--iters", 4, "--resume").toArray());
+    }
+
+    @Test
     void whatTheCommandCannotDoIsNamed() throws IOException {
         bad(sft(LORA, "--rank", 4), "--rank does not go with --adapter-config, which has all options of the adapter");
         bad(sft(LORA, "--adapter", "lora"), "--adapter does not go with --adapter-config");
@@ -148,6 +158,7 @@ class AdapterConfigTest {
         bad(sft(LORA + ",'use_qalora':true"), "given.json: not supported", "use_qalora");
         bad(sft(LORA + ",'use_doar':true"), "given.json: unknown key \"use_doar\", did you mean \"use_dora\"?");
         bad(sft("'r':2"), "given.json: ", "peft_type");
+        bad(sft("'peft_type':'LORA','r':0,'lora_alpha':4,'target_modules':['q_proj']"), "given.json: Lora: rank 0");
         String prompt = "'peft_type':'PROMPT_TUNING','num_virtual_tokens':40";
         bad(sft(prompt), "--max-seq-length 64 and 40 virtual tokens are over the model's limit of 96 positions");
         bad(sft(prompt, "--packing"), "--packing does not go with --adapter prompt_tuning");

@@ -129,7 +129,12 @@ abstract class AdapterFile<M extends Method> {
         AdapterFile<?> format =
                 all().stream().filter(f -> f.reads(o)).findFirst().orElseThrow(() -> noFormat(o));
         format.check(file, o);
-        return format.read(o, baseModel);
+        try {
+            return format.read(o, baseModel);
+        } catch (IllegalArgumentException e) { // a method's own word on its numbers does not know the file
+            boolean named = e.getMessage().startsWith(file.toString());
+            throw named ? e : new IllegalArgumentException(file + ": " + e.getMessage(), e);
+        }
     }
 
     /** A classifier's head is saved with every method and is no option of it. */

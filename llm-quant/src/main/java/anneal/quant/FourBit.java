@@ -33,43 +33,39 @@ enum FourBit {
     /** What bitsandbytes divides a last, shorter block by if all of it is zero. */
     private static final float LEAST = 1e-38f;
 
-    /** Parts of [-1, 1] that are so narrow that no two middles between neighbours fall into one: one comparison is left. */
-    private static final int PARTS = 1024;
+    /** Numbers whose codes are found at a time: they stay in the nearest cache. Even, since two codes make a byte. */
+    private static final int SOME = 2048;
 
     private final List<Float> table;
-    /** The middle that falls into a part, or infinity: what lies above it has the upper code, all else the lower one. */
-    private final float[] middle = new float[PARTS + 1];
-
-    private final byte[] lower = new byte[PARTS + 1], upper = new byte[PARTS + 1];
+    /** Codes, by the size of their numbers. */
+    private final byte[] codes = new byte[16];
+    /** Keys of the middles between neighbours, by size. */
+    private final int[] middles = new int[15];
 
     FourBit(List<Float> table) {
         this.table = table;
-        int[] codes = IntStream.range(0, 16)
+        List<Integer> sorted = IntStream.range(0, 16)
                 .boxed()
                 .sorted(Comparator.comparing(
                         i -> table.get(i) + 0f)) // the two zeros of FP4 are equal, whatever their sign
-                .mapToInt(i -> i)
-                .toArray();
-        Arrays.fill(middle, Float.POSITIVE_INFINITY);
-        int from = 0;
-        for (int i = 0; i < 15; i++) {
-            float between = (table.get(codes[i]) + table.get(codes[i + 1])) / 2;
-            int part = part(between);
-            middle[part] = between;
-            Arrays.fill(lower, from, part + 1, (byte) codes[i]);
-            upper[part] = (byte) codes[i + 1];
-            from = part + 1;
+                .toList();
+        for (int i = 0; i < 16; i++) {
+            codes[i] = sorted.get(i).byteValue();
         }
-        Arrays.fill(lower, from, PARTS + 1, (byte) codes[15]);
+        for (int i = 0; i < 15; i++) {
+            float middle = (table.get(codes[i]) + table.get(codes[i + 1])) / 2;
+            middles[i] = key(Float.floatToRawIntBits(middle + 0f));
+        }
+    }
+
+    /** An integer in place of a float's bits: of two floats the larger one has the larger integer. Not for -0. */
+    private static int key(int bits) {
+        return bits ^ bits >> 31 >>> 1;
     }
 
     /** The 16 numbers by code. */
     List<Float> table() {
         return table;
-    }
-
-    private static int part(float x) {
-        return Math.min(Math.max((int) ((x + 1) * (PARTS / 2)), 0), PARTS);
     }
 
     /** Quantises a matrix. */
@@ -82,8 +78,10 @@ enum FourBit {
                 blockSize);
         FlatFloats.forEach(w, blockSize, (x, at, first, count) -> {
             for (int i = 0; i < count; i += blockSize) {
-                block(x, at + i, first + i, Math.min(blockSize, count - i), to);
+                divide(x, at + i, first + i, Math.min(blockSize, count - i), to);
             }
+            byte[] bytes = pack(x, at, count);
+            MemorySegment.copy(bytes, 0, to.packed, ValueLayout.JAVA_BYTE, first / 2, bytes.length);
         });
         Scales scales = doubleQuant ? nested(to.absmax, arena) : new Scales.Plain(to.absmax);
         return new CodebookMatrix(to.packed, scales, w.rows(), w.cols(), blockSize, table);
@@ -103,27 +101,60 @@ enum FourBit {
         return largest;
     }
 
-    /** Numbers [first, first + count) of the matrix, which stand in x[at ..] and are divided by their scale there. */
-    private void block(float[] x, int at, long first, int count, Blocks to) {
+    /** Divides the block that begins at number {@code first} of the matrix, and at x[at], by its scale; -0 becomes 0. */
+    private static void divide(float[] x, int at, long first, int count, Blocks to) {
         float max = largest(x, at, count);
         boolean whole = count == to.blockSize;
         float divisor = Math.max(max, LEAST), inverse = 1 / divisor;
         to.absmax.set(FLOAT, 4 * (first / to.blockSize), whole ? max : divisor);
-        for (int i = at; i < at + count; i++) {
-            x[i] = whole ? x[i] * inverse : x[i] / divisor; // as bitsandbytes: the last bit can differ
+        if (whole) {
+            for (int i = at; i < at + count; i++) {
+                x[i] = x[i] * inverse + 0f;
+            }
+        } else { // as bitsandbytes: the last bit can differ
+            for (int i = at; i < at + count; i++) {
+                x[i] = x[i] / divisor + 0f;
+            }
         }
-        byte[] bytes = new byte[(count + 1) / 2];
-        pack(x, at, count, bytes, middle, lower, upper);
-        MemorySegment.copy(bytes, 0, to.packed, ValueLayout.JAVA_BYTE, first / 2, bytes.length);
     }
 
-    /** Codes of numbers in [-1, 1], two in a byte. Arrays are arguments so that compiled code need not read the fields each time. */
-    private static void pack(float[] x, int at, int count, byte[] to, float[] middle, byte[] lower, byte[] upper) {
-        for (int i = 0; i < count; i += 2) {
-            float first = x[at + i], second = i + 1 < count ? x[at + i + 1] : 0;
-            int p = part(first), q = part(second);
-            int high = first > middle[p] ? upper[p] : lower[p], low = second > middle[q] ? upper[q] : lower[q];
-            to[i / 2] = (byte) (high << 4 | low);
+    /**
+     * Codes of numbers in [-1, 1], two in a byte: the place of a number among the 16 is how many middles lie below it, counted for all
+     * numbers at once by the signs of differences, which is vector code and has no branches.
+     */
+    private byte[] pack(float[] x, int at, int count) {
+        byte[] bytes = new byte[(count + 1) / 2];
+        int[] keys = new int[SOME], places = new int[SOME];
+        MemorySegment from = MemorySegment.ofArray(x), to = MemorySegment.ofArray(keys);
+        for (int i = 0; i < count; i += SOME) {
+            int some = Math.min(SOME, count - i);
+            MemorySegment.copy(from, 4L * (at + i), to, 0, 4L * some);
+            for (int j = some; j < some + (some & 1); j++) {
+                keys[j] = 0; // the second number of the last byte
+            }
+            places(keys, places);
+            for (int j = 0; j < some; j += 2) {
+                bytes[(i + j) / 2] = (byte) (codes[places[j]] << 4 | codes[places[j + 1]]);
+            }
+        }
+        return bytes;
+    }
+
+    private void places(int[] keys, int[] places) {
+        for (int i = 0; i < keys.length; i++) {
+            keys[i] = key(keys[i]);
+        }
+        Arrays.fill(places, 0);
+        for (int m = 0; m < middles.length; m += 5) {
+            count(keys, places, middles[m], middles[m + 1], middles[m + 2], middles[m + 3], middles[m + 4]);
+        }
+    }
+
+    /** How many of five middles lie below each key is added to its place: below has a difference with the sign bit. */
+    private static void count(int[] keys, int[] places, int a, int b, int c, int d, int e) {
+        for (int i = 0; i < keys.length; i++) {
+            int key = keys[i];
+            places[i] += (a - key >>> 31) + (b - key >>> 31) + (c - key >>> 31) + (d - key >>> 31) + (e - key >>> 31);
         }
     }
 
