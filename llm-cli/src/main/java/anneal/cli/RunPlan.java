@@ -130,11 +130,11 @@ record RunPlan(
         return bytes;
     }
 
-    /** Floats per token that a block keeps: see docs/training.md. */
+    /** Of floats per token that a block keeps: two streams, queries, keys, values, attention's output, gate and up projection. */
     private static long activations(DecoderConfig c, RunFlags flags, long tokens) {
-        long perBlock = 4L * c.hiddenSize()
+        long perBlock = 2L * c.hiddenSize()
                 + (2L * c.heads().query() + 2L * c.heads().kv()) * c.heads().dim()
-                + 3L * c.feedForwardSize();
+                + 2L * c.feedForwardSize();
         long floats =
                 flags.steps.gradCheckpoint ? (long) c.layers() * c.hiddenSize() + 2 * perBlock : c.layers() * perBlock;
         return 4 * tokens * (floats + 4L * c.hiddenSize()) + (64L << 20);
