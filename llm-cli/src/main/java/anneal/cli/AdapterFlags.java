@@ -65,7 +65,7 @@ final class AdapterFlags {
     AdapterName method;
 
     @Option(
-            names = "--adapter-config",
+            names = FILE,
             paramLabel = "FILE",
             description =
                     "PEFT's adapter_config.json: a method with all its options, in place of --adapter and what follows.")

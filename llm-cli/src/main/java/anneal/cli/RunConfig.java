@@ -107,7 +107,9 @@ final class RunConfig {
         for (String key : keys) {
             String was = then.get(key), is = now.containsKey(key) ? now.get(key).toString() : null;
             if (same(was, is)) {
-                requireSameContent(dir, key, is);
+                if (CONTENTS.contains(key)) {
+                    requireSameContent(copy(dir, key), is);
+                }
                 continue;
             }
             String change =
@@ -122,10 +124,9 @@ final class RunConfig {
         return changes;
     }
 
-    private static void requireSameContent(Path dir, String key, String given) {
-        Path copy = copy(dir, key);
+    private static void requireSameContent(Path copy, String given) {
         try {
-            if (CONTENTS.contains(key) && Files.exists(copy) && Files.mismatch(copy, Path.of(given)) >= 0) {
+            if (Files.exists(copy) && Files.mismatch(copy, Path.of(given)) >= 0) {
                 throw new IllegalArgumentException(
                         given + " is not what it was when the run began, which is kept in " + copy
                                 + ": --resume goes on with the same run; give that file back, or another --output without --resume");

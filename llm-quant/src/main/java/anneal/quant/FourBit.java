@@ -129,8 +129,8 @@ enum FourBit {
         for (int i = 0; i < count; i += SOME) {
             int some = Math.min(SOME, count - i);
             MemorySegment.copy(from, 4L * (at + i), to, 0, 4L * some);
-            for (int j = some; j < some + (some & 1); j++) {
-                keys[j] = 0; // the second number of the last byte
+            if (some % 2 == 1) {
+                keys[some] = 0; // the second number of the last byte
             }
             places(keys, places);
             for (int j = 0; j < some; j += 2) {

@@ -148,9 +148,7 @@ public final class CompressedTensors implements WeightReader {
         if (bytes != null && matrix.grid().group() == Grid.PER_ROW) {
             return Optional.of(new Bytes(matrix, bytes, inputs));
         }
-        return matrix.groupFormat()
-                .map(f ->
-                        new PackQuantized(f, () -> matrix.grouped(f, Arena.ofAuto()), inputs.args(), inputs.tensors()));
+        return matrix.packed(inputs.args(), inputs.tensors());
     }
 
     /** What a file says of a layer's inputs; {@code scale} counts if it is static. */

@@ -7,14 +7,17 @@ import anneal.kernels.GroupMatrix;
 import anneal.kernels.Matrix;
 import anneal.kernels.Parallel;
 import anneal.kernels.PlainBlock;
+import anneal.nn.FolderForm;
 import anneal.nn.Stored;
 import anneal.quant.GroupInt;
+import anneal.quant.PackQuantized;
 import anneal.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 
@@ -86,15 +89,25 @@ public final class UniformMatrix implements Matrix {
     }
 
     /** The format that has groups as this grid has them; empty if rows share a scale or are no whole bytes of its codes. */
-    Optional<GroupInt> groupFormat() {
+    private Optional<GroupInt> groupFormat() {
         boolean whole = grid.bits() > 4 || cols % 2 == 0;
         return grid.group() != Grid.PER_TENSOR && whole
                 ? Optional.of(new GroupInt(grid.bits(), grid.group(), grid.symmetric()))
                 : Optional.empty();
     }
 
+    /**
+     * How a folder holds it as packed integers by groups; empty if {@link #groupFormat} is.
+     *
+     * @param inputs what config.json says of the layer's inputs; empty if they are floats
+     * @param beside tensors that the inputs have
+     */
+    Optional<FolderForm> packed(Map<String, Object> inputs, Map<String, Stored> beside) {
+        return groupFormat().map(f -> new PackQuantized(f, () -> grouped(f, Arena.ofAuto()), inputs, beside));
+    }
+
     /** The same numbers in that format. */
-    GroupMatrix grouped(GroupInt format, Arena arena) {
+    private GroupMatrix grouped(GroupInt format, Arena arena) {
         GroupMatrix to = format.blank(rows, cols, arena);
         Parallel.run(rows, row -> {
             format.put(to, row, codes(row));

@@ -5,7 +5,6 @@ import anneal.nn.FolderForm;
 import anneal.nn.Stored;
 import anneal.nn.Weight;
 import anneal.quant.GroupInt;
-import anneal.quant.PackQuantized;
 import anneal.tensor.Ops;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -57,8 +56,7 @@ public record UniformWeight(UniformMatrix matrix) implements Weight {
      */
     @Override
     public Optional<FolderForm> folderForm() {
-        return matrix.groupFormat()
-                .map(f -> new PackQuantized(f, () -> matrix.grouped(f, Arena.ofAuto()), Map.of(), Map.of()));
+        return matrix.packed(Map.of(), Map.of());
     }
 
     @Override
