@@ -10,6 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Products of a stored matrix with up to {@link #MOST} rows, which is what decoding does: each weight is read once, as it is
@@ -26,7 +27,9 @@ final class EmittedRows {
     private static final int LARGEST = 16;
 
     private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
-    private final Map<Form, GroupProducts> groups = new EnumMap<>(Form.class);
+    private final Level level;
+    /** Code is made when a form is first met: few models have more than one. */
+    private final Map<Form, GroupProducts> groups = new ConcurrentHashMap<>();
 
     /**
      * Code for a level of the processor.
@@ -34,9 +37,7 @@ final class EmittedRows {
      * @param eightBits x is rounded to 8 bits, where the matrix has codes that can be multiplied so
      */
     EmittedRows(Level level, boolean eightBits) {
-        for (Form form : Form.values()) {
-            groups.put(form, new GroupProducts(form, level, Arena.global()));
-        }
+        this.level = level;
         for (RowProducts.Layout layout : RowProducts.Layout.values()) {
             products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
         }
@@ -83,7 +84,7 @@ final class EmittedRows {
     }
 
     private void byGroups(MemorySegment y, MemorySegment x, Matrix w, int m, Form form, Stored stored) {
-        GroupProducts product = groups.get(form);
+        GroupProducts product = groups.computeIfAbsent(form, f -> new GroupProducts(f, level, Arena.global()));
         int n = w.rows(), k = w.cols();
         tasks(
                 n,
