@@ -334,7 +334,7 @@ class AdaLoraTest extends ArenaFixture {
         Files.writeString(
                 config, good.replace("\"init_r\" : 5", "\"init_r\" : 6").replace("\"init_r\": 5", "\"init_r\": 6"));
         assertThatThrownBy(() -> Adapters.load(model(), folder))
-                .hasMessageStartingWith("AdaLora: the rank pattern of model.layers.")
+                .hasMessageContaining("adapter_config.json: AdaLora: the rank pattern of model.layers.")
                 .hasMessageEndingWith(" has 5 entries, must have one for each of the initial 6");
         Files.writeString(config, good.replace("\"none\"", "\"all\""));
         assertThatThrownBy(() -> Adapters.load(model(), folder))
