@@ -1,7 +1,7 @@
 package anneal.kernels;
 
-import anneal.kernels.emit.TileProduct;
-import anneal.kernels.emit.TileProduct.Left;
+import anneal.kernels.emit.BlockProduct;
+import anneal.kernels.emit.BlockProduct.Left;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -12,26 +12,21 @@ import java.lang.foreign.MemorySegment;
  * alone, so each element's sum has the same order for any number of threads.
  */
 final class EmittedBlocks {
-    /** Deepest block, in words: a tile's rows of it stay in the nearest cache. */
-    static final int DEPTH = 1024;
-    /** Words of a task's packed right block: it stays in the second-level cache while all rows pass by. */
-    private static final int BLOCK_WORDS = 40 << 10;
-    /** Rows, in tiles, that are packed together and shared. */
-    private static final int SHARED_TILES = 200;
+    /** Most rows that are packed together and shared; whole tiles, of 6, 12 or 32. */
+    private static final int SHARED_ROWS = 2400;
     /** Rows, in tiles, that one task packs. */
     private static final int PACK_TILES = 8;
-    /** Fewest rows, in tiles, that are worth packing a right block for, if there are too few blocks for all threads. */
-    private static final int FEW_TILES = 12;
+    /** Fewest rows that are worth packing a right block for, if there are too few blocks for all threads. */
+    private static final int FEW_ROWS = 128;
 
     private static final long WORD = 4;
 
-    private final TileProduct tiles;
-    /** Rows that lie together in the left operand: of a panel, or 1. */
+    private final BlockProduct tiles;
     private final int together;
 
-    EmittedBlocks(TileProduct tiles) {
+    EmittedBlocks(BlockProduct tiles) {
         this.tiles = tiles;
-        this.together = tiles.order() == TileProduct.Order.PANELS ? tiles.rows() : 1;
+        this.together = tiles.together();
     }
 
     /** Where the product goes: its sizes, and what to do with the sums. */
@@ -41,8 +36,8 @@ final class EmittedBlocks {
     interface Pair {
         int depth();
 
-        /** Depths that make a word. */
-        int inWord();
+        /** Words that so many depths of a row become. */
+        int words(int depth);
 
         /** Depths are cut at multiples of it. */
         int depthUnit();
@@ -63,7 +58,7 @@ final class EmittedBlocks {
     /** A stretch of the depth of one pair, and where its left operand is now. */
     private record Piece(Pair pair, int from, int depth, Left left) {
         int words() {
-            return VectorGemm.ceil(depth, pair.inWord());
+            return pair.words(depth);
         }
     }
 
@@ -82,10 +77,10 @@ final class EmittedBlocks {
             }
             return;
         }
-        int parts = VectorGemm.ceil(depth, DEPTH * pairs[0].inWord());
+        int parts = VectorGemm.ceil(pairs[0].words(depth), tiles.deepest());
         int unit = Math.max(8, pairs[0].depthUnit());
         int deep = Math.min(depth, VectorGemm.roundUp(VectorGemm.ceil(depth, parts), unit));
-        int high = Math.min(SHARED_TILES * tiles.rows(), y.rows);
+        int high = Math.min(SHARED_ROWS, y.rows);
         for (int row = 0; row < y.rows; row += high) {
             int rows = Math.min(high, y.rows - row);
             for (int from = 0; from < depth; from += deep) {
@@ -147,9 +142,9 @@ final class EmittedBlocks {
             unit = Math.max(unit, p.pair.colUnit());
         }
         int threads = Parallel.threads(), units = VectorGemm.ceil(y.cols, unit);
-        int wanted = VectorGemm.ceil(units, Math.max(1, BLOCK_WORDS / (words * unit)));
+        int wanted = VectorGemm.ceil(units, Math.max(1, tiles.blockWords() / (words * unit)));
         int blocks = Math.min(units, VectorGemm.roundUp(wanted, threads));
-        int rowParts = Math.clamp(VectorGemm.ceil(threads, blocks), 1, VectorGemm.ceil(rows, FEW_TILES * tiles.rows()));
+        int rowParts = Math.clamp(VectorGemm.ceil(threads, blocks), 1, VectorGemm.ceil(rows, FEW_ROWS));
         int partRows = VectorGemm.roundUp(VectorGemm.ceil(rows, rowParts), tiles.rows());
         int depth = words, colUnit = unit;
         Parallel.run(blocks * rowParts, t -> {

@@ -1,9 +1,13 @@
 package anneal.kernels;
 
+import anneal.kernels.emit.AmxPacking;
+import anneal.kernels.emit.AmxProduct;
+import anneal.kernels.emit.BlockProduct;
+import anneal.kernels.emit.BlockProduct.Left;
 import anneal.kernels.emit.Level;
+import anneal.kernels.emit.Operands;
 import anneal.kernels.emit.Packing;
 import anneal.kernels.emit.TileProduct;
-import anneal.kernels.emit.TileProduct.Left;
 import anneal.kernels.emit.TileProduct.Order;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -19,8 +23,10 @@ final class EmittedGemm {
     /** Floats that are widened before they are packed: they stay in the nearest cache. */
     private static final int PIECE = 4 << 10;
 
-    private final Packing packing;
-    private final Packing.Form form;
+    private final Operands packing;
+    /** Rows of floats can be read where they are. */
+    private final boolean inPlace;
+
     private final EmittedWidening widening;
     private final int tileCols;
     private final EmittedBlocks rows, columns;
@@ -28,13 +34,24 @@ final class EmittedGemm {
     /** Products at a level of the processor; the form says what becomes of the operands' floats. */
     EmittedGemm(Level level, Packing.Form form, EmittedWidening widening) {
         Arena arena = Arena.global();
-        this.form = form;
+        TileProduct.Form words = form == Packing.Form.BF16_PAIRS ? TileProduct.Form.BF16_PAIRS : TileProduct.Form.F32;
         this.widening = widening;
         packing = new Packing(level, form, arena);
-        TileProduct.Form words = form == Packing.Form.BF16_PAIRS ? TileProduct.Form.BF16_PAIRS : TileProduct.Form.F32;
+        inPlace = form == Packing.Form.F32;
         tileCols = TileProduct.cols(level);
         rows = new EmittedBlocks(new TileProduct(words, Order.ROWS, level, arena));
         columns = new EmittedBlocks(new TileProduct(words, Order.PANELS, level, arena));
+    }
+
+    /** Products by AMX of floats that are split into so many bf16, 1 or 3. */
+    EmittedGemm(int parts, EmittedWidening widening) {
+        Arena arena = Arena.global();
+        BlockProduct product = new AmxProduct(parts, arena);
+        this.widening = widening;
+        packing = new AmxPacking(parts, arena);
+        inPlace = false;
+        tileCols = product.cols();
+        rows = columns = new EmittedBlocks(product);
     }
 
     /** y[m, N] = alpha x wT (+ y), w [N, K]. */
@@ -89,8 +106,8 @@ final class EmittedGemm {
         }
 
         @Override
-        public int inWord() {
-            return form.depths();
+        public int words(int depth) {
+            return packing.words(depth);
         }
 
         @Override
@@ -105,8 +122,7 @@ final class EmittedGemm {
 
         @Override
         public Left inPlace(int row, int from, int depth) {
-            boolean asItIs = form == Packing.Form.F32 && !columns;
-            return asItIs ? new Left(at(x, row, width, from), FLOAT * width, depth) : null;
+            return inPlace && !columns ? new Left(at(x, row, width, from), FLOAT * width, depth) : null;
         }
 
         @Override
@@ -148,12 +164,12 @@ final class EmittedGemm {
             packing.stripsOfColumns(strips, apart, at(f32.data(), from, w.cols(), col), w.cols(), cols, depth);
             return;
         }
-        int some = Math.max(2, PIECE / cols & -2);
+        int unit = packing.step(), some = Math.max(unit, PIECE / cols / unit * unit);
         MemorySegment piece = EmittedScratch.mine().piece(FLOAT * some * cols);
         for (int p = 0; p < depth; p += some) {
             int rows = Math.min(some, depth - p);
             widening.rows(piece, w, from + p, rows, col, cols);
-            MemorySegment to = strips.asSlice(FLOAT * tileCols * form.words(p));
+            MemorySegment to = strips.asSlice(FLOAT * tileCols * packing.words(p));
             packing.stripsOfColumns(to, apart, piece, cols, cols, rows);
         }
     }

@@ -2,12 +2,12 @@ package anneal.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
+import anneal.kernels.emit.BlockProduct.Left;
 import anneal.kernels.emit.BytePacking;
 import anneal.kernels.emit.Level;
 import anneal.kernels.emit.Packing;
 import anneal.kernels.emit.TileProduct;
 import anneal.kernels.emit.TileProduct.Form;
-import anneal.kernels.emit.TileProduct.Left;
 import anneal.kernels.emit.TileProduct.Order;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -40,7 +40,7 @@ final class EmittedInt8 {
         packing = new Packing(level, Packing.Form.F32, arena);
         tiles = new TileProduct(bytes ? Form.BYTES : Form.SHORT_PAIRS, Order.ROWS, level, arena);
         blocks = new EmittedBlocks(tiles);
-        ones = arena.allocate(WORD * EmittedBlocks.DEPTH, 64);
+        ones = arena.allocate(WORD * tiles.deepest(), 64);
         ones.fill((byte) 1);
     }
 
@@ -66,8 +66,8 @@ final class EmittedInt8 {
         }
 
         @Override
-        public int inWord() {
-            return inWord;
+        public int words(int depth) {
+            return VectorGemm.ceil(depth, inWord);
         }
 
         @Override

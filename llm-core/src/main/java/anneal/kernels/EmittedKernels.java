@@ -22,8 +22,12 @@ import java.util.stream.Stream;
 public final class EmittedKernels extends ForwardingKernels {
     private final Level level;
     private final boolean pairs;
+    private final boolean thinApart;
     private final Compute compute;
     private final EmittedGemm gemm;
+    /** Products for which AMX does not pay; null where {@link #gemm} does them too. */
+    private final EmittedGemm thin;
+
     private final EmittedInt8 integers;
     private final EmittedWidening widening;
     private final EmittedRows rows;
@@ -43,10 +47,16 @@ public final class EmittedKernels extends ForwardingKernels {
 
     /** With {@code pairs}, products of bf16 numbers multiply them in pairs, which the level must have; else as floats. */
     EmittedKernels(Kernels rest, Level level, boolean pairs) {
+        this(rest, level, pairs, true);
+    }
+
+    /** With {@code thinApart} false, AMX does every product of many rows: for tests. */
+    EmittedKernels(Kernels rest, Level level, boolean pairs, boolean thinApart) {
         this(
                 rest,
                 level,
                 pairs,
+                thinApart,
                 Compute.F32,
                 new EmittedInt8(level),
                 new EmittedWidening(level),
@@ -57,6 +67,7 @@ public final class EmittedKernels extends ForwardingKernels {
             Kernels rest,
             Level level,
             boolean pairs,
+            boolean thinApart,
             Compute compute,
             EmittedInt8 integers,
             EmittedWidening widening,
@@ -64,11 +75,24 @@ public final class EmittedKernels extends ForwardingKernels {
         super(rest);
         this.level = level;
         this.pairs = pairs;
+        this.thinApart = thinApart;
         this.compute = compute;
         this.widening = widening;
-        gemm = new EmittedGemm(level, form(pairs, compute), widening);
+        boolean bf16 = compute == Compute.BF16, amx = level.has(Level.AMX);
+        gemm = amx ? new EmittedGemm(bf16 ? 1 : 3, widening) : new EmittedGemm(level, form(pairs, compute), widening);
+        thin = amx && !bf16 && thinApart ? new EmittedGemm(level, Packing.Form.F32, widening) : null;
         this.integers = integers;
         this.rows = rows;
+    }
+
+    /**
+     * What multiplies [m, k] by [k, n].
+     *
+     * <p>AMX takes half the time of vectors for a product, but operands must be split before, which each of their numbers costs once:
+     * with t for a product in vectors, 35 t for one on the left, which vectors read where it is, and 20 t for one on the right.
+     */
+    private EmittedGemm gemm(int m, int n) {
+        return thin != null && 70L * m + 41L * n > (long) m * n ? thin : gemm;
     }
 
     /** What becomes of the numbers of a product of many rows. */
@@ -90,7 +114,8 @@ public final class EmittedKernels extends ForwardingKernels {
 
     private Kernels inRounded(Compute other) {
         EmittedRows few = other == Compute.INT8 ? new EmittedRows(level, true) : rows;
-        return new EmittedKernels(new RoundedKernels(this, other), level, pairs, other, integers, widening, few);
+        return new EmittedKernels(
+                new RoundedKernels(this, other), level, pairs, thinApart, other, integers, widening, few);
     }
 
     /** Why this tier cannot be had, in words for a log line; null if it can. */
@@ -139,7 +164,7 @@ public final class EmittedKernels extends ForwardingKernels {
         if (few || roundsFirst(w)) {
             rest().matmulT(y, x, w, m, alpha, add);
         } else {
-            gemm.matmulT(y, x, w, m, alpha, add);
+            gemm(m, w.rows()).matmulT(y, x, w, m, alpha, add);
         }
     }
 
@@ -162,7 +187,7 @@ public final class EmittedKernels extends ForwardingKernels {
         if (m <= EmittedRows.MOST || roundsFirst(w)) {
             super.matmulTPlus(y, x, w, u, v, m, add);
         } else {
-            gemm.matmulTPlus(y, x, w, u, v, m, add);
+            gemm(m, w.rows()).matmulTPlus(y, x, w, u, v, m, add);
         }
     }
 
@@ -178,7 +203,7 @@ public final class EmittedKernels extends ForwardingKernels {
     @Override
     public void matmulTN(
             MemorySegment y, MemorySegment a, MemorySegment b, int n, int k, int m, float alpha, boolean add) {
-        gemm.matmulTN(y, a, b, n, k, m, alpha, add);
+        gemm(n, k).matmulTN(y, a, b, n, k, m, alpha, add);
     }
 
     @Override

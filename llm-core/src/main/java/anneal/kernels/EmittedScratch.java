@@ -1,6 +1,6 @@
 package anneal.kernels;
 
-import anneal.kernels.emit.TileProduct;
+import anneal.kernels.emit.BlockProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -10,8 +10,8 @@ final class EmittedScratch {
 
     private MemorySegment left = MemorySegment.NULL, strips = MemorySegment.NULL, piece = MemorySegment.NULL;
     private MemorySegment scales = MemorySegment.NULL;
-    /** What {@link TileProduct#multiply} is called with. */
-    final MemorySegment arguments = Arena.ofAuto().allocate(TileProduct.ARGUMENT_BYTES, 64);
+    /** What {@link BlockProduct#multiply} is called with. */
+    final MemorySegment arguments = Arena.ofAuto().allocate(BlockProduct.ARGUMENT_BYTES, 64);
 
     private EmittedScratch() {}
 

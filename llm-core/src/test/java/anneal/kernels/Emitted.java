@@ -13,10 +13,11 @@ final class Emitted {
 
     private Emitted() {}
 
-    /** The tier; the test is skipped if the machine does not have the level. */
+    /** The tier, where AMX does thin products too; the test is skipped if the machine does not have the level. */
     static synchronized Kernels at(Level level) {
         String obstacle = CpuFeatures.obstacle(level);
         assumeTrue(obstacle == null, "no emitted code of this level: " + obstacle);
-        return LEVELS.computeIfAbsent(level, l -> new EmittedKernels(new VectorKernels(), l));
+        return LEVELS.computeIfAbsent(
+                level, l -> new EmittedKernels(new VectorKernels(), l, l.has(Level.AVX512_BF16), false));
     }
 }

@@ -26,6 +26,13 @@ class EmittedAttentionTest {
         }
     }
 
+    @Nested
+    class Amx extends AtLevel {
+        Amx() {
+            super(Level.AMX);
+        }
+    }
+
     abstract static class AtLevel extends AttentionContract {
         private final Kernels emitted;
 

@@ -36,6 +36,13 @@ class EmittedKernelsTest {
         }
     }
 
+    @Nested
+    class Amx extends AtLevel {
+        Amx() {
+            super(Level.AMX);
+        }
+    }
+
     abstract static class AtLevel extends KernelsContract {
         private final Kernels emitted;
 

@@ -26,6 +26,13 @@ class EmittedPrecisionTest {
         }
     }
 
+    @Nested
+    class Amx extends AtLevel {
+        Amx() {
+            super(Level.AMX);
+        }
+    }
+
     abstract static class AtLevel extends PrecisionContract {
         private final Kernels emitted;
 

@@ -52,7 +52,7 @@ class KernelLookupTest {
         assumeTrue(EmittedKernels.obstacle() == null, "no emitted code here");
         assertThat(start(true, MODULE, "-Danneal.cpu=avx2")).contains("tier=emitted");
         assertThat(start(true, MODULE, "-Danneal.cpu=mmx"))
-                .contains("error=-Danneal.cpu=mmx: the levels are avx2, avx512, avx512_bf16");
+                .contains("error=-Danneal.cpu=mmx: the levels are avx2, avx512, avx512_bf16, amx");
         assertThat(start(true, MODULE, "-Danneal.cpu=avx2", "-Danneal.kernels=vector"))
                 .contains(
                         "error=-Danneal.cpu=avx2 is for the emitted tier, and this is vector: leave one of the two out");
@@ -60,6 +60,10 @@ class KernelLookupTest {
             assertThat(start(true, MODULE, "-Danneal.cpu=avx512_bf16"))
                     .contains(
                             "error=-Danneal.cpu=avx512_bf16 cannot be had: the processor or the system lacks AVX-512 ");
+        }
+        if (CpuFeatures.obstacle(Level.AMX) != null) {
+            assertThat(start(true, MODULE, "-Danneal.cpu=amx"))
+                    .contains("error=-Danneal.cpu=amx cannot be had: the processor or the system lacks ");
         }
     }
 

@@ -17,7 +17,7 @@ import java.util.List;
  */
 public final class CpuFeatures {
     /** What the processor answers. Bits of XCR0 say which registers the system saves for each thread. */
-    private final int leaf1C, leaf7B, leaf7C, leaf7A1, saved, leaf0B;
+    private final int leaf1C, leaf7B, leaf7C, leaf7A1, saved, leaf0B, leaf7D;
 
     private CpuFeatures(MemorySegment answers) {
         leaf1C = answers.getAtIndex(JAVA_INT, 0);
@@ -26,6 +26,7 @@ public final class CpuFeatures {
         leaf7A1 = answers.getAtIndex(JAVA_INT, 3);
         saved = answers.getAtIndex(JAVA_INT, 4);
         leaf0B = answers.getAtIndex(JAVA_INT, 5);
+        leaf7D = answers.getAtIndex(JAVA_INT, 6);
     }
 
     /** Asked once. */
@@ -91,7 +92,7 @@ public final class CpuFeatures {
 
     private static CpuFeatures ask() {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_INT, 6);
+            MemorySegment out = arena.allocate(JAVA_INT, 7);
             CodeBuffer.longFunction(arena, question(), FunctionDescriptor.ofVoid(ADDRESS))
                     .invokeExact(out);
             return new CpuFeatures(out);
@@ -101,8 +102,8 @@ public final class CpuFeatures {
     }
 
     /**
-     * The function (int out[6]): ECX of leaf 1, EBX and ECX of leaf 7, EAX of leaf 7.1, XCR0 if the system lets one ask for it, and
-     * EBX of leaf 0, where the maker's name begins. A subleaf that the processor does not have answers 0.
+     * The function (int out[7]): ECX of leaf 1, EBX and ECX of leaf 7, EAX of leaf 7.1, XCR0 if the system lets one ask for it, EBX of
+     * leaf 0, where the maker's name begins, and EDX of leaf 7. A subleaf that the processor does not have answers 0.
      */
     private static byte[] question() {
         Assembler a = new Assembler();
@@ -116,6 +117,7 @@ public final class CpuFeatures {
         leaf(a, 7, 0);
         a.mov32(Mem.at(Gp.RDI, 4), Gp.RBX);
         a.mov32(Mem.at(Gp.RDI, 8), Gp.RCX);
+        a.mov32(Mem.at(Gp.RDI, 24), Gp.RDX);
         leaf(a, 7, 1);
         a.mov32(Mem.at(Gp.RDI, 12), Gp.RAX);
         a.and(Gp.RSI, 1 << OSXSAVE);
@@ -139,10 +141,11 @@ public final class CpuFeatures {
     private static final int AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31;
     private static final int VNNI = 11;
     private static final int BF16 = 5;
+    private static final int AMX_BF16 = 22, AMX_TILE = 24;
     /** "Genu" of GenuineIntel. */
     private static final int INTEL = 0x756E6547;
 
-    private static final int SAVED_256 = 0b110, SAVED_512 = 0b1110_0110;
+    private static final int SAVED_256 = 0b110, SAVED_512 = 0b1110_0110, SAVED_TILES = 0b11 << 17;
 
     private List<String> missing(Level level) {
         List<String> all = new ArrayList<>();
@@ -162,7 +165,21 @@ public final class CpuFeatures {
             check(all, "AVX-512 VNNI", leaf7C >> VNNI & 1);
             check(all, "AVX-512 BF16", leaf7A1 >> BF16 & 1);
         }
+        if (level.has(Level.AMX)) {
+            check(all, "AMX", leaf7D >> AMX_TILE & 1);
+            check(all, "AMX BF16", leaf7D >> AMX_BF16 & 1);
+            check(all, "tile registers", (saved & SAVED_TILES) == SAVED_TILES && tilesAllowed() ? 1 : 0);
+        }
         return all;
+    }
+
+    /** Asked once, and only where the processor has them. */
+    private static boolean tilesAllowed() {
+        return Tiles.ALLOWED;
+    }
+
+    private static final class Tiles {
+        static final boolean ALLOWED = Platform.mine().allowTiles();
     }
 
     private static void check(List<String> missing, String name, int there) {

@@ -14,7 +14,9 @@ public enum Level {
     /** AVX-512 F, BW, DQ and VL: 32 registers of 512 bits, masks. */
     AVX512(512, 32),
     /** AVX-512 BF16 and VNNI too: products of pairs of bf16 and of four bytes. */
-    AVX512_BF16(512, 32);
+    AVX512_BF16(512, 32),
+    /** AMX with tiles of bf16 too: a unit that multiplies small matrices. */
+    AMX(512, 32);
 
     private final int bits;
     private final int registers;
@@ -40,11 +42,11 @@ public enum Level {
     }
 
     /** True if this level has all that {@code other} has. */
-    boolean has(Level other) {
+    public boolean has(Level other) {
         return compareTo(other) >= 0;
     }
 
-    /** As {@code -Danneal.cpu} has it: avx2, avx512, avx512_bf16. */
+    /** As {@code -Danneal.cpu} has it: avx2, avx512, avx512_bf16, amx. */
     public String text() {
         return name().toLowerCase(Locale.ROOT);
     }

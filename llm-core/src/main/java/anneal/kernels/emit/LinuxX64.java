@@ -10,7 +10,7 @@ import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
-/** Linux on x86-64: System V's convention, mmap(2) and mprotect(2). */
+/** Linux on x86-64: System V's convention, mmap(2), mprotect(2) and arch_prctl(2). */
 final class LinuxX64 implements Platform {
     static final LinuxX64 INSTANCE = new LinuxX64();
 
@@ -25,6 +25,17 @@ final class LinuxX64 implements Platform {
                 && System.getProperty("os.arch").equals("amd64");
     }
 
+    /** arch_prctl(2) of Linux 5.16 and newer: ARCH_REQ_XCOMP_PERM for the tiles' data, feature 18. */
+    @Override
+    public boolean allowTiles() {
+        int archPrctl = 158, request = 0x1023, tileData = 18;
+        try {
+            return (long) C.SYSCALL.invokeExact((long) archPrctl, (long) request, (long) tileData) == 0;
+        } catch (Throwable e) {
+            throw CodeBuffer.failure(e);
+        }
+    }
+
     @Override
     public byte[] callable(byte[] kernel) {
         return kernel;
@@ -36,6 +47,11 @@ final class LinuxX64 implements Platform {
                 function("mmap", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG);
         static final MethodHandle MPROTECT = function("mprotect", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
         static final MethodHandle MUNMAP = function("munmap", JAVA_INT, JAVA_LONG, JAVA_LONG);
+        static final MethodHandle SYSCALL = Linker.nativeLinker()
+                .downcallHandle(
+                        Linker.nativeLinker().defaultLookup().findOrThrow("syscall"),
+                        FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+                        Linker.Option.firstVariadicArg(1));
     }
 
     /** Mapped writable, written, then made executable and read-only: never both. */

@@ -14,7 +14,7 @@ import java.lang.invoke.MethodHandle;
  * <p>A panel holds words of four bytes. The left operand is rows of words. The right operand is strips: for each depth
  * {@link TileProduct#cols} words side by side, columns past the end are 0.
  */
-public final class Packing {
+public final class Packing implements Operands {
     /** What a word of a panel is. */
     public enum Form {
         /** A float. */
@@ -45,7 +45,7 @@ public final class Packing {
     }
 
     /** (to, bytes from strip to strip or row to row of it, from, bytes from row to row of it, rows, floats of a row). */
-    private static final FunctionDescriptor SIGNATURE =
+    static final FunctionDescriptor SIGNATURE =
             FunctionDescriptor.ofVoid(ADDRESS, JAVA_LONG, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
     private static final int WORD = 4;
@@ -66,6 +66,16 @@ public final class Packing {
         this.panelsOfColumns = CodeBuffer.function(arena, PanelCode.panelsOfColumns(level, form), SIGNATURE);
     }
 
+    @Override
+    public int words(int depth) {
+        return form.words(depth);
+    }
+
+    @Override
+    public int step() {
+        return form.depths();
+    }
+
     /**
      * Rows of src become columns of one strip: dst[p, j] = src[j, p], 0 for j from {@code rows} on.
      *
@@ -75,6 +85,7 @@ public final class Packing {
      * @param rows at most {@link TileProduct#cols}
      * @throws IndexOutOfBoundsException if a segment is too short
      */
+    @Override
     public void stripOfRows(MemorySegment dst, MemorySegment src, long apart, int rows, int depth) {
         if (rows > columns) {
             throw new IllegalArgumentException("emit: " + rows + " rows do not fit a strip of " + columns);
@@ -92,6 +103,7 @@ public final class Packing {
      * @param apartSrc floats from row to row of src
      * @throws IndexOutOfBoundsException if a segment is too short
      */
+    @Override
     public void stripsOfColumns(
             MemorySegment dst, long apartDst, MemorySegment src, long apartSrc, int cols, int depth) {
         int strips = (cols + columns - 1) / columns;
@@ -108,6 +120,7 @@ public final class Packing {
      * @param apartSrc floats from row to row of src
      * @throws IndexOutOfBoundsException if a segment is too short
      */
+    @Override
     public void rows(MemorySegment dst, long apartDst, MemorySegment src, long apartSrc, int rows, int depth) {
         MemorySegment to = dst.asSlice(0, bytes(rows, apartDst, form.words(depth)));
         call(this.rows, to, apartDst, src.asSlice(0, bytes(rows, apartSrc, depth)), apartSrc, rows, depth);
@@ -123,6 +136,7 @@ public final class Packing {
      * @param apartSrc floats from row to row of src
      * @throws IndexOutOfBoundsException if a segment is too short
      */
+    @Override
     public void panelsOfColumns(
             MemorySegment dst, long apartDst, MemorySegment src, long apartSrc, int cols, int depth) {
         int panels = (cols + panel - 1) / panel;
@@ -131,7 +145,7 @@ public final class Packing {
     }
 
     /** Bytes from the first to the last of {@code length} words in each of {@code lines} lines. */
-    private static long bytes(int lines, long apart, long length) {
+    static long bytes(int lines, long apart, long length) {
         if (lines < 0 || length < 0) {
             throw new IllegalArgumentException("emit: there are no " + lines + " lines of " + length + " words");
         }
@@ -141,7 +155,7 @@ public final class Packing {
         return lines == 0 ? 0 : WORD * ((lines - 1) * apart + length);
     }
 
-    private static void call(
+    static void call(
             MethodHandle function,
             MemorySegment to,
             long apartTo,

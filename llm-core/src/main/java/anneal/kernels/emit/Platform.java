@@ -16,6 +16,9 @@ sealed interface Platform permits LinuxX64 {
         return LinuxX64.here() ? LinuxX64.INSTANCE : null;
     }
 
+    /** Asks the system to let this process use tile registers, of which it saves 8 KB for each thread; false if it does not. */
+    boolean allowTiles();
+
     /** A kernel as this system's callers can call it. */
     byte[] callable(byte[] kernel);
 

@@ -1,25 +1,18 @@
 package anneal.kernels.emit;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import anneal.kernels.emit.Vec.Ymm;
 import anneal.kernels.emit.Vec.Zmm;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 
 /**
- * The inside of the matrix product: y[rows, cols] = alpha a b (+ y), a row by row, b packed in strips, in tiles of {@link #rows}
- * x {@link #cols} sums that stay in registers while the depth runs.
+ * Products in tiles of vector registers, the left operand row by row.
  *
- * <p>Memory is counted in words of four bytes, and one step of the depth is one word: a float, a pair of bf16, a pair of 16-bit
- * integers or four bytes ({@link Form}). The left operand is read where it is, rows any distance apart, or from panels
- * ({@link Order}). The right one is packed: a strip holds {@link #cols} words for each step, and strips follow each other. One
- * call does all tiles of a block, so that what a call costs (60 ns) is nothing.
+ * <p>One step of the depth is one word: a float, a pair of bf16, a pair of 16-bit integers or four bytes ({@link Form}). The left
+ * operand is read where it is, rows any distance apart, or from panels ({@link Order}). A strip holds {@link #cols} words for each
+ * step.
  *
  * <pre>
  *                  strip: two vectors a step
@@ -28,11 +21,8 @@ import java.lang.invoke.MethodHandle;
  *   row 1  a ->   [ sum 1,0         sum 1,1       ]      AVX-512: 12 rows x 2 x 16 = 24 sums of 32 registers
  *   ...
  * </pre>
- *
- * <p>The depth may lie in two parts, each with a left operand of its own, one after the other in the strips: a product with an
- * addition of low rank. Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, for the blocks.
  */
-public final class TileProduct {
+public final class TileProduct extends BlockProduct {
     /** What the words of both operands hold, and what becomes of them. */
     public enum Form {
         /** A float. */
@@ -71,39 +61,11 @@ public final class TileProduct {
         PANELS
     }
 
-    /**
-     * A left operand.
-     *
-     * @param stride bytes from one row (or panel) to the next
-     * @param depth words of a row
-     */
-    public record Left(MemorySegment words, long stride, int depth) {
-        /** Rejects what would read before the words. */
-        public Left {
-            if (stride < 0 || depth < 0) {
-                throw new IllegalArgumentException("emit: " + depth + " words of rows " + stride + " bytes apart");
-            }
-        }
-    }
-
-    /** The code reads the arguments' addresses from the first segment; the others are passed so that the JVM keeps them. */
-    private static final FunctionDescriptor SIGNATURE =
-            FunctionDescriptor.ofVoid(ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
-
-    private static final long WORD = 4;
     private static final int UNROLLED = 4;
-
-    /** What a call finds in memory: offsets of its arguments. */
-    private static final int Y = 0, Y_STRIDE = 8, ROWS = 16, COLS = 24, STRIPS = 32, ALPHA = 40, ADD = 48, MASK = 56;
-    /** Offsets of a left operand's arguments, the first at LEFT, the second {@link #LEFT_SIZE} bytes on. */
-    private static final int LEFT = 64, A = 0, A_STRIDE = 8, DEPTH = 16, LEFT_SIZE = 24;
-    /** Bytes of memory that {@link #multiply} needs for its arguments. */
-    public static final int ARGUMENT_BYTES = LEFT + 2 * LEFT_SIZE;
 
     private final Form form;
     private final Order order;
     private final Level level;
-    private final MethodHandle call;
     /** AVX2: lanes that are on, then lanes that are off; a mask is where one starts to read. */
     private final MemorySegment masks;
 
@@ -113,13 +75,10 @@ public final class TileProduct {
      * @throws IllegalArgumentException if the level does not have the form's instruction
      */
     public TileProduct(Form form, Order order, Level level, Arena arena) {
-        if (!level.has(form.least)) {
-            throw new IllegalArgumentException("emit: " + level.text() + " has no products of " + form);
-        }
+        super(arena, code(form, order, level));
         this.form = form;
         this.order = order;
         this.level = level;
-        this.call = CodeBuffer.longFunction(arena, code(form, order, level), SIGNATURE);
         masks = arena.allocate(2 * WORD * cols(), 64);
         masks.asSlice(0, WORD * cols()).fill((byte) -1);
     }
@@ -134,93 +93,49 @@ public final class TileProduct {
         return 2 * level.lanes();
     }
 
-    /** Rows of a tile. */
+    @Override
     public int rows() {
         return rows(level);
     }
 
-    /** Columns of a tile, and of a strip. */
+    @Override
     public int cols() {
         return cols(level);
     }
 
-    /** How it reads the left operand. */
-    public Order order() {
-        return order;
+    @Override
+    public int together() {
+        return order == Order.PANELS ? rows(level) : 1;
     }
 
-    /** Words of a strip of the given depth. */
+    @Override
     public long stripWords(int depth) {
         return (long) (depth + (form == Form.BYTES ? 1 : 0)) * cols();
     }
 
-    /**
-     * y = alpha a b, or y += alpha a b.
-     *
-     * @param arguments {@link #ARGUMENT_BYTES} of memory that this thread alone uses
-     * @param y rows of {@code cols} floats (or 32-bit integers) that begin {@code stride} bytes after each other
-     * @param a the left operand, or two whose depths follow each other
-     * @param strips ceil(cols / {@link #cols}) strips, as deep as the left operands together
-     * @param alpha 1 where sums are integers
-     * @throws IndexOutOfBoundsException if a segment is too short
-     */
-    public void multiply(
-            MemorySegment arguments,
-            MemorySegment y,
-            long stride,
-            int rows,
-            int cols,
-            MemorySegment strips,
-            float alpha,
-            boolean add,
-            Left... a) {
-        if (rows <= 0 || cols <= 0) {
-            return;
-        }
-        if (stride < 0) {
-            throw new IllegalArgumentException("emit: rows " + stride + " bytes apart");
-        }
-        MemorySegment[] lefts = new MemorySegment[2];
-        int depth = 0;
-        for (int i = 0; i < 2; i++) {
-            MemorySegment part = arguments.asSlice(LEFT + (long) i * LEFT_SIZE, LEFT_SIZE);
-            Left left = i < a.length ? a[i] : null;
-            boolean there = left != null && left.depth > 0;
-            lefts[i] = there ? checked(left, rows) : MemorySegment.NULL;
-            part.set(JAVA_LONG, A, lefts[i].address());
-            part.set(JAVA_LONG, A_STRIDE, there ? left.stride : 0);
-            part.set(JAVA_LONG, DEPTH, there ? left.depth : 0);
-            depth += there ? left.depth : 0;
-        }
-        int strip = cols(), tail = (cols - 1) % strip + 1;
-        MemorySegment to = y.asSlice(0, stride * (rows - 1) + WORD * cols);
-        MemorySegment from = strips.asSlice(0, WORD * ((cols + strip - 1) / strip) * stripWords(depth));
-        arguments.set(JAVA_LONG, Y, to.address());
-        arguments.set(JAVA_LONG, Y_STRIDE, stride);
-        arguments.set(JAVA_LONG, ROWS, rows);
-        arguments.set(JAVA_LONG, COLS, cols);
-        arguments.set(JAVA_LONG, STRIPS, from.address());
-        arguments.set(JAVA_FLOAT, ALPHA, alpha);
-        arguments.set(JAVA_LONG, ADD, add ? 1 : 0);
-        if (level == Level.AVX2) {
-            arguments.set(JAVA_LONG, MASK, masks.address() + WORD * (strip - tail));
-        } else {
-            arguments.set(JAVA_INT, MASK, (1 << Math.min(tail, 16)) - 1);
-            arguments.set(JAVA_INT, MASK + 4, (1 << Math.max(tail - 16, 0)) - 1);
-        }
-        try {
-            call.invokeExact(arguments, to, from, lefts[0], lefts[1]);
-        } catch (Throwable e) {
-            throw CodeBuffer.failure(e);
-        }
+    @Override
+    public int deepest() {
+        return 1024;
     }
 
-    private MemorySegment checked(Left a, int rows) {
-        int high = order == Order.PANELS ? rows(level) : 1;
-        return a.words.asSlice(0, a.stride * ((rows - 1) / high) + WORD * high * a.depth);
+    @Override
+    public int blockWords() {
+        return 40 << 10;
+    }
+
+    @Override
+    void mask(MemorySegment arguments, int columns) {
+        if (level == Level.AVX2) {
+            arguments.set(JAVA_LONG, MASK, masks.address() + WORD * (cols() - columns));
+        } else {
+            bits(arguments, columns);
+        }
     }
 
     static byte[] code(Form form, Order order, Level level) {
+        if (!level.has(form.least)) {
+            throw new IllegalArgumentException("emit: " + level.text() + " has no products of " + form);
+        }
         Assembler asm = new Assembler();
         return level == Level.AVX2
                 ? new Generator<Ymm>(asm, asm.ymm(), form, order, level).code()

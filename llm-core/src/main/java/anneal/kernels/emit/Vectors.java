@@ -294,11 +294,32 @@ final class Vectors<V extends Vec> {
         register(new Op(M0F, PF2, 0x7C), to.number(), a.number(), b.number(), null);
     }
 
+    /** mask = lanes of a class: {@code classes} has a bit for each, Intel's manual says which. AVX-512 DQ. */
+    void vfpclassps(Mask to, V a, int classes) {
+        register(new Op(M3A, P66, 0x66).evex(), to.number(), 0, a.number(), null);
+        asm.put(classes);
+    }
+
+    /** The lanes of the mask become 0; AVX-512. */
+    void clear(V to, Mask mask) {
+        register(new Op(M0F, P66, 0xEF).evex(), to.number(), to.number(), to.number(), mask);
+    }
+
+    /** The result is 0 if no bit of both masks is set; AVX-512. */
+    void kortestw(Mask a, Mask b) {
+        register(new Op(M0F, P0, 0x98), a.number(), 0, b.number(), null, 128);
+    }
+
     // ---------------------------------------------------------------- low precision
 
     /** Floats to bf16, to nearest even; denormals become 0, whatever MXCSR says. AVX-512 BF16. */
     void vcvtneps2bf16(Xmm to, Vec.Ymm from) {
         register(new Op(M38, PF3, 0x72).evex(), to.number(), 0, from.number(), null, 256);
+    }
+
+    /** The same of sixteen. */
+    void vcvtneps2bf16(Vec.Ymm to, Vec.Zmm from) {
+        register(new Op(M38, PF3, 0x72).evex(), to.number(), 0, from.number(), null, 512);
     }
 
     /** The same of twice as many: those of {@code low} first, then those of {@code high}. AVX-512 BF16. */
@@ -447,6 +468,11 @@ final class Vectors<V extends Vec> {
     /** 16 bits without sign to 32. */
     void vpmovzxwd(Vec.Ymm to, Xmm from) {
         register(new Op(M38, P66, 0x33), to.number(), 0, from.number(), null, 256);
+    }
+
+    /** 16 bits without sign to 32. */
+    void vpmovzxwd(Vec.Zmm to, Vec.Ymm from) {
+        register(new Op(M38, P66, 0x33), to.number(), 0, from.number(), null, 512);
     }
 
     /** Half floats to floats. */

@@ -3,6 +3,7 @@ package anneal.kernels.emit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.kernels.emit.TileInstructions.Tile;
 import anneal.kernels.emit.Vec.Xmm;
 import anneal.kernels.emit.Vec.Ymm;
 import anneal.kernels.emit.Vec.Zmm;
@@ -287,6 +288,14 @@ class AssemblerTest {
         z.memory("vmovups REG{k1}{z}, MEM", (v, a, m) -> v.vmovups(a, Mask.zero(1), m));
         z.memory("vmovups MEM{k7}, REG", (v, a, m) -> v.vmovups(m, Mask.keep(7), a));
         FEW.forEach((place, m) -> row("kmovw k5, " + place, a -> a.xmm().kmovw(Mask.keep(5), m)));
+        for (int i : new int[] {0, 9, 27}) {
+            Zmm a = new Zmm(i);
+            row("vfpclassps k3, %s, 153".formatted(name(a)), asm -> asm.zmm().vfpclassps(Mask.keep(3), a, 153));
+            row(
+                    "vpxord %1$s{k5}, %1$s, %1$s".formatted(name(a)),
+                    asm -> asm.zmm().clear(a, Mask.keep(5)));
+        }
+        row("kortestw k3, k7", a -> a.xmm().kortestw(Mask.keep(3), Mask.keep(7)));
         z.memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
         z.memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);
         y.memory2("vpermps REG, SECOND, MEM", Vectors::vpermps);
@@ -329,9 +338,39 @@ class AssemblerTest {
                     "vcvtneps2bf16 %s, %s".formatted(name(half), name(floats)),
                     a -> a.ymm().vcvtneps2bf16(half, floats));
             Zmm whole = new Zmm(r[1]);
+            Ymm sixteen = new Ymm(r[0]);
+            row(
+                    "vcvtneps2bf16 %s, %s".formatted(name(sixteen), name(whole)),
+                    a -> a.zmm().vcvtneps2bf16(sixteen, whole));
+            row(
+                    "vpmovzxwd %s, %s".formatted(name(whole), name(sixteen)),
+                    a -> a.zmm().vpmovzxwd(whole, sixteen));
             row(
                     "vbroadcastss %s, %s".formatted(name(whole), name(new Xmm(r[0]))),
                     a -> a.zmm().vbroadcastss(whole, new Xmm(r[0])));
+        }
+    }
+
+    private void tiles() {
+        row("tilerelease", a -> new TileInstructions(a).tilerelease());
+        FEW.forEach((place, m) -> row("ldtilecfg " + place, a -> new TileInstructions(a).ldtilecfg(m)));
+        for (int i : new int[] {0, 3, 7}) {
+            Tile t = new Tile(i);
+            row("tilezero tmm" + i, a -> new TileInstructions(a).tilezero(t));
+            for (Gp base : new Gp[] {Gp.RAX, Gp.R10, Gp.R13}) {
+                for (Gp index : new Gp[] {Gp.RSI, Gp.R9}) {
+                    for (int d : new int[] {0, 64, 1024, -128}) {
+                        String place = "[%s+%s%s]".formatted(name(base), name(index), signed(d));
+                        Mem m = Mem.at(base, index, 1, d);
+                        row("tileloadd tmm%d, %s".formatted(i, place), a -> new TileInstructions(a).tileloadd(t, m));
+                        row("tilestored %s, tmm%d".formatted(place, i), a -> new TileInstructions(a).tilestored(m, t));
+                    }
+                }
+            }
+            int j = (i + 4) % 8, k = (i + 5) % 8;
+            row(
+                    "tdpbf16ps tmm%d, tmm%d, tmm%d".formatted(i, j, k),
+                    a -> new TileInstructions(a).tdpbf16ps(t, new Tile(j), new Tile(k)));
         }
     }
 
@@ -350,6 +389,7 @@ class AssemblerTest {
     void everyInstructionHasTheBytesOfGnuAs() throws IOException {
         integers();
         vectors();
+        tiles();
         Path list = Path.of("target", "emit-rows.txt");
         Files.write(list, rows.keySet()); // what gnu_as.py reads when rows were added
         Map<String, String> recorded = recorded();
@@ -398,6 +438,7 @@ class AssemblerTest {
         a.jge(new Label());
         assertThatThrownBy(a::bytes).hasMessage("emit: 1 jumps go to labels that were never bound");
         assertThatThrownBy(() -> new Ymm(32)).hasMessage("emit: there is no vector register 32");
+        assertThatThrownBy(() -> new Tile(8)).hasMessage("emit: there is no tile register 8");
         assertThatThrownBy(() -> Mem.at(Gp.RAX, Gp.RSP, 1, 0)).hasMessage("emit: no such address: RAX + RSP * 1");
         assertThatThrownBy(() -> Mask.keep(0)).hasMessage("emit: k0 cannot be a write mask");
     }

@@ -8,8 +8,8 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import anneal.kernels.emit.BlockProduct.Left;
 import anneal.kernels.emit.TileProduct.Form;
-import anneal.kernels.emit.TileProduct.Left;
 import anneal.kernels.emit.TileProduct.Order;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -245,7 +245,7 @@ class TileProductTest {
     void memoryThatWasGivenBackOrIsOnTheHeapIsRefused() {
         Assumptions.assumeFalse(Level.available().isEmpty(), "no emitted code here");
         TileProduct product = new TileProduct(Form.F32, Order.ROWS, Level.AVX2, arena);
-        MemorySegment enough = arena.allocate(4096, 64);
+        MemorySegment enough = arena.allocate(8192, 64);
         Arena brief = Arena.ofShared();
         MemorySegment gone = brief.allocate(4096);
         brief.close();
@@ -266,7 +266,7 @@ class TileProductTest {
     void whatIsTooShortIsRefusedBeforeTheCall() {
         Assumptions.assumeFalse(Level.available().isEmpty(), "no emitted code here");
         TileProduct product = new TileProduct(Form.F32, Order.ROWS, Level.AVX2, arena);
-        MemorySegment enough = arena.allocate(4096, 64), little = enough.asSlice(0, 60);
+        MemorySegment enough = arena.allocate(8192, 64), little = enough.asSlice(0, 60);
         for (int which = 0; which < 4; which++) {
             MemorySegment[] s = {enough, enough, enough, enough};
             s[which] = little;

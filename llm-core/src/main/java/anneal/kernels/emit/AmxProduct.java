@@ -1,0 +1,410 @@
+package anneal.kernels.emit;
+
+import anneal.kernels.emit.TileInstructions.Tile;
+import anneal.kernels.emit.Vec.Zmm;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.function.IntConsumer;
+
+/**
+ * Products by AMX, the matrix unit of Intel's servers since 2023, which multiplies bf16 and adds up floats.
+ *
+ * <p>A float is one bf16, or the sum of three ({@link AmxPacking}): 24 bits of a float are three times 8. Then the product of two
+ * floats is that of their parts, without the three pairs of parts whose product is below the last bit of a float:
+ *
+ * <pre>
+ * x = x0 + x1 + x2        |x1| &lt;= 2^-8 |x|     |x2| &lt;= 2^-16 |x|
+ * x y = x0 y0 + x0 y1 + x1 y0 + x1 y1 + x0 y2 + x2 y0     and less than 2^-22 |x y|, for most 2^-25
+ * </pre>
+ *
+ * <p>Six products in AMX take less time than one in vectors, which multiply 16 times fewer numbers; sums are as exact as sums of
+ * floats. An infinite number has one part, and infinity times a part that is 0 is NaN: where a sum is not finite, the tile is computed
+ * again in vectors from the sums of the parts. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+ * Computations", arXiv:1904.06376. Parts below 2^-126 are 0, and so are such sums.
+ *
+ * <p>Both operands are packed in the same way, steps of 32 depths of 32 rows or columns: for each part two tiles of 1024 bytes. In a
+ * tile of the left operand a line is 32 depths of a row, in one of the right operand it is two depths of 16 columns.
+ */
+public final class AmxProduct extends BlockProduct {
+    /** Rows and columns of two tiles by two. */
+    static final int WIDTH = 32;
+    /** Depths of a step. */
+    static final int STEP = 32;
+    /** Bytes of a tile register, and of a step of one part: two of them. */
+    static final int TILE = 1024, PART = 2 * TILE;
+
+    /** Classes of vfpclassps: quiet and signalling NaN, both infinities. */
+    static final int NOT_FINITE = 0x99;
+
+    /** Offset of what the code keeps among the arguments: where the strip began. */
+    private static final int STRIP = LEFT + 2 * LEFT_SIZE;
+
+    private final int parts;
+
+    /** Emits the product of floats that consist of so many parts, 1 or 3; the code lives as long as the arena. */
+    public AmxProduct(int parts, Arena arena) {
+        super(arena, new Generator(parts).code());
+        this.parts = parts;
+    }
+
+    @Override
+    public int rows() {
+        return WIDTH;
+    }
+
+    @Override
+    public int cols() {
+        return WIDTH;
+    }
+
+    @Override
+    public int together() {
+        return WIDTH;
+    }
+
+    @Override
+    public long stripWords(int depth) {
+        return (long) WIDTH * depth;
+    }
+
+    @Override
+    public int deepest() {
+        return 2048;
+    }
+
+    /** A part of the 2 MB that processors with AMX have. */
+    @Override
+    public int blockWords() {
+        return 256 << 10;
+    }
+
+    @Override
+    void mask(MemorySegment arguments, int columns) {
+        bits(arguments, columns);
+    }
+
+    @Override
+    MemorySegment checked(Left a, int rows) {
+        if (a.depth() % stepWords(parts) != 0) {
+            throw new IllegalArgumentException(
+                    "emit: " + a.depth() + " words are no whole steps of " + stepWords(parts));
+        }
+        return super.checked(a, rows);
+    }
+
+    /** Words of a step in one row. */
+    static int stepWords(int parts) {
+        return parts * STEP / 2;
+    }
+
+    /**
+     * Writes the function (arguments).
+     *
+     * <pre>
+     * RDI  arguments       R8   y of the panel's first row, R9 its stride     R15  rows left
+     * R12  columns left    R13  y of the tiles            R14  where the strip is read
+     * RBX  which left operand       R10  where its panel is read       RAX  words of depth left
+     * R11  where sums are put       RSI  64: bytes of a line of a tile     RCX, RDX, RBP  for the moment
+     *
+     * tiles 0 .. 3   sums      4, 5   a part of 32 rows      6, 7   a part of 32 columns
+     * k1, k2         columns of the last tiles               zmm31  alpha, zmm30  ones above zeros in pairs of 16 bits
+     * </pre>
+     */
+    private static final class Generator {
+        private static final Gp[] SAVED = {Gp.RBX, Gp.RBP, Gp.R12, Gp.R13, Gp.R14, Gp.R15};
+
+        /**
+         * Which parts of the operands are multiplied, the smallest products first, in an order in which one of two stays. {left,
+         * right}.
+         */
+        private static final int[][] SIX = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 0}, {0, 2}};
+
+        private static final int[][] ONE = {{0, 0}};
+
+        private final Assembler asm = new Assembler();
+        private final TileInstructions tiles = new TileInstructions(asm);
+        private final Vectors<Zmm> v = asm.zmm();
+        private final Constants constants = new Constants(asm);
+        private final int parts;
+
+        Generator(int parts) {
+            this.parts = parts;
+        }
+
+        byte[] code() {
+            for (Gp r : SAVED) {
+                asm.push(r);
+            }
+            asm.mov(Gp.R8, Mem.at(Gp.RDI, Y));
+            asm.mov(Gp.R9, Mem.at(Gp.RDI, Y_STRIDE));
+            asm.mov(Gp.R15, Mem.at(Gp.RDI, ROWS));
+            v.kmovw(Mask.keep(1), Mem.at(Gp.RDI, MASK));
+            v.kmovw(Mask.keep(2), Mem.at(Gp.RDI, MASK + 4));
+            v.vbroadcastss(v.reg(31), Mem.at(Gp.RDI, ALPHA));
+            constants.address(Gp.RCX, 0xFFFF_0000);
+            v.vpbroadcastd(v.reg(30), Mem.at(Gp.RCX));
+            asm.lea(Gp.R11, Mem.at(Gp.RDI, SUMS));
+            asm.mov(Gp.RSI, 64);
+            constants.address(Gp.RCX, configuration());
+            tiles.ldtilecfg(Mem.at(Gp.RCX));
+            Label panel = new Label(), few = new Label(), end = new Label();
+            asm.bind(panel);
+            asm.cmp(Gp.R15, WIDTH / 2 + 1);
+            asm.jl(few);
+            rowOfTiles(2);
+            nextPanel();
+            asm.cmp(Gp.R15, 1);
+            asm.jge(panel);
+            asm.jmp(end);
+            asm.bind(few);
+            rowOfTiles(1);
+            asm.bind(end);
+            tiles.tilerelease();
+            for (int i = SAVED.length - 1; i >= 0; i--) {
+                asm.pop(SAVED[i]);
+            }
+            asm.vzeroupper();
+            asm.ret();
+            constants.end();
+            return asm.bytes();
+        }
+
+        /** Palette 1; bytes of a line from byte 16, lines from byte 48 on: 64 and 16 for all eight tiles. */
+        private static int[] configuration() {
+            int[] words = new int[16];
+            words[0] = 1;
+            for (int i = 0; i < 4; i++) {
+                words[4 + i] = 64 << 16 | 64;
+            }
+            words[12] = words[13] = 0x10101010;
+            return words;
+        }
+
+        private void nextPanel() {
+            asm.mov(Gp.RCX, Gp.R9);
+            asm.imul(Gp.RCX, Gp.RCX, WIDTH);
+            asm.add(Gp.R8, Gp.RCX);
+            for (int i = 0; i < 2; i++) {
+                int at = LEFT + i * LEFT_SIZE;
+                asm.mov(Gp.RAX, Mem.at(Gp.RDI, at + A));
+                asm.mov(Gp.RCX, Mem.at(Gp.RDI, at + A_STRIDE));
+                asm.add(Gp.RAX, Gp.RCX);
+                asm.mov(Mem.at(Gp.RDI, at + A), Gp.RAX);
+            }
+            asm.sub(Gp.R15, WIDTH);
+        }
+
+        /** All columns of a panel, of which one or both tiles have rows. */
+        private void rowOfTiles(int high) {
+            Label next = new Label(), last = new Label(), end = new Label();
+            asm.mov(Gp.R12, Mem.at(Gp.RDI, COLS));
+            asm.mov(Gp.R13, Gp.R8);
+            asm.mov(Gp.R14, Mem.at(Gp.RDI, STRIPS));
+            asm.bind(next);
+            sums(high);
+            asm.cmp(Gp.R12, WIDTH);
+            asm.jl(last);
+            store(high, false);
+            asm.add(Gp.R13, WIDTH * (int) WORD);
+            asm.sub(Gp.R12, WIDTH);
+            asm.jnz(next);
+            asm.jmp(end);
+            asm.bind(last);
+            store(high, true);
+            asm.bind(end);
+        }
+
+        /** The sums over one left operand or two, put into memory: [32, 32], or the first 16 rows. */
+        private void sums(int high) {
+            Label step = new Label();
+            for (int i = 0; i < 2 * high; i++) {
+                tiles.tilezero(new Tile(i));
+            }
+            asm.mov(Mem.at(Gp.RDI, STRIP), Gp.R14);
+            eachLeft(() -> {
+                asm.mov(Gp.R10, Mem.at(Gp.RBX, A));
+                asm.bind(step);
+                step(high);
+                asm.add(Gp.R10, parts * PART);
+                asm.add(Gp.R14, parts * PART);
+                asm.sub(Gp.RAX, stepWords(parts));
+                asm.jnz(step);
+            });
+            asm.mov(Gp.RCX, WIDTH * (int) WORD);
+            for (int i = 0; i < 2 * high; i++) {
+                int at = i / 2 * (WIDTH / 2) * WIDTH * (int) WORD + i % 2 * 64;
+                tiles.tilestored(Mem.at(Gp.R11, Gp.RCX, 1, at), new Tile(i));
+            }
+            if (parts > 1) {
+                notFinite(high);
+            }
+        }
+
+        /** Code for each left operand that there is, RAX words deep. */
+        private void eachLeft(Runnable code) {
+            Label left = new Label(), next = new Label();
+            asm.lea(Gp.RBX, Mem.at(Gp.RDI, LEFT));
+            asm.bind(left);
+            asm.mov(Gp.RAX, Mem.at(Gp.RBX, DEPTH));
+            asm.test(Gp.RAX, Gp.RAX);
+            asm.jz(next);
+            code.run();
+            asm.bind(next);
+            asm.add(Gp.RBX, LEFT_SIZE);
+            asm.lea(Gp.RCX, Mem.at(Gp.RDI, LEFT + 2 * LEFT_SIZE));
+            asm.cmp(Gp.RBX, Gp.RCX);
+            asm.jnz(left);
+        }
+
+        /** Computes the sums again if one is not finite: times 0 it is NaN, and so is what it is added to. */
+        private void notFinite(int high) {
+            Label row = new Label(), finite = new Label();
+            for (int i = 0; i < 5; i++) {
+                v.vxorps(v.reg(i), v.reg(i), v.reg(i));
+            }
+            asm.mov(Gp.RBP, Gp.R11);
+            asm.mov(Gp.RDX, high * WIDTH / 4);
+            asm.bind(row);
+            for (int i = 0; i < 4; i++) {
+                v.vfmadd231ps(v.reg(i), v.reg(4), Mem.at(Gp.RBP, 64 * i));
+            }
+            asm.add(Gp.RBP, 2 * WIDTH * (int) WORD);
+            asm.sub(Gp.RDX, 1);
+            asm.jnz(row);
+            for (int i = 1; i < 4; i++) {
+                v.vaddps(v.reg(0), v.reg(0), v.reg(i));
+            }
+            v.vfpclassps(Mask.keep(3), v.reg(0), NOT_FINITE);
+            v.kortestw(Mask.keep(3), Mask.keep(3));
+            asm.jz(finite);
+            again(high);
+            asm.bind(finite);
+        }
+
+        /** The sums in vectors, row by row: RDX bytes from the panel's first line to the row's, RSI pairs left. */
+        private void again(int high) {
+            Label row = new Label(), step = new Label(), pair = new Label();
+            asm.mov(Gp.RBP, Gp.R11);
+            asm.mov(Gp.RDX, 0);
+            asm.bind(row);
+            v.vxorps(v.reg(0), v.reg(0), v.reg(0));
+            v.vxorps(v.reg(1), v.reg(1), v.reg(1));
+            asm.mov(Gp.R14, Mem.at(Gp.RDI, STRIP));
+            eachLeft(() -> {
+                asm.mov(Gp.R10, Mem.at(Gp.RBX, A));
+                asm.add(Gp.R10, Gp.RDX);
+                asm.bind(step);
+                asm.mov(Gp.RSI, STEP / 2);
+                asm.bind(pair);
+                for (int depth = 0; depth < 2; depth++) {
+                    whole(2, 8, part -> v.vpbroadcastd(v.reg(5 + part), Mem.at(Gp.R10, part * PART)), depth);
+                    for (int i = 0; i < 2; i++) {
+                        int at = i * TILE;
+                        whole(3, 8, part -> v.vmovups(v.reg(5 + part), Mem.at(Gp.R14, part * PART + at)), depth);
+                        v.vfmadd231ps(v.reg(i), v.reg(2), v.reg(3));
+                    }
+                }
+                asm.add(Gp.R10, (int) WORD);
+                asm.add(Gp.R14, 64);
+                asm.sub(Gp.RSI, 1);
+                asm.jnz(pair);
+                asm.add(Gp.R10, parts * PART - 64);
+                asm.add(Gp.R14, parts * PART - TILE);
+                asm.sub(Gp.RAX, stepWords(parts));
+                asm.jnz(step);
+            });
+            v.vmovups(Mem.at(Gp.RBP), v.reg(0));
+            v.vmovups(Mem.at(Gp.RBP, 64), v.reg(1));
+            asm.add(Gp.RBP, WIDTH * (int) WORD);
+            asm.add(Gp.RDX, 64);
+            asm.cmp(Gp.RDX, high * TILE);
+            asm.jnz(row);
+            asm.mov(Gp.RSI, 64);
+        }
+
+        /** zmm(to) = the sum of a depth's parts, the smallest first, of the pairs that {@code load} brings into zmm5 and after. */
+        private void whole(int to, int scratch, IntConsumer load, int depth) {
+            for (int part = parts - 1; part >= 0; part--) {
+                load.accept(part);
+                Zmm pairs = v.reg(5 + part), one = v.reg(part == parts - 1 ? to : scratch);
+                if (depth == 0) {
+                    v.vpslld(one, pairs, 16);
+                } else {
+                    v.vpand(one, pairs, v.reg(30));
+                }
+                if (part < parts - 1) {
+                    v.vaddps(v.reg(to), v.reg(to), one);
+                }
+            }
+        }
+
+        /** 32 depths. */
+        private void step(int high) {
+            int left = -1, right = -1;
+            for (int[] pair : parts == 1 ? ONE : SIX) {
+                if (pair[0] != left) {
+                    left = pair[0];
+                    load(4, high, Gp.R10, left);
+                }
+                if (pair[1] != right) {
+                    right = pair[1];
+                    load(6, 2, Gp.R14, right);
+                }
+                for (int i = 0; i < 2 * high; i++) {
+                    tiles.tdpbf16ps(new Tile(i), new Tile(4 + i / 2), new Tile(6 + i % 2));
+                }
+            }
+        }
+
+        private void load(int to, int count, Gp from, int part) {
+            for (int i = 0; i < count; i++) {
+                tiles.tileloadd(new Tile(to + i), Mem.at(from, Gp.RSI, 1, part * PART + i * TILE));
+            }
+        }
+
+        /** y = alpha sums (+ y), for the rows that there are. */
+        private void store(int high, boolean masked) {
+            Label fewer = new Label(), plain = new Label(), done = new Label();
+            asm.mov(Gp.RDX, Gp.R15);
+            asm.cmp(Gp.RDX, high * WIDTH / 2);
+            asm.jl(fewer);
+            asm.mov(Gp.RDX, high * WIDTH / 2);
+            asm.bind(fewer);
+            asm.mov(Gp.RCX, Gp.R13);
+            asm.mov(Gp.RBP, Gp.R11);
+            asm.mov(Gp.RAX, Mem.at(Gp.RDI, ADD));
+            asm.test(Gp.RAX, Gp.RAX);
+            asm.jz(plain);
+            rows(masked, true);
+            asm.jmp(done);
+            asm.bind(plain);
+            rows(masked, false);
+            asm.bind(done);
+        }
+
+        private void rows(boolean masked, boolean add) {
+            Label row = new Label();
+            asm.bind(row);
+            for (int i = 0; i < 2; i++) {
+                Zmm sum = v.reg(i), old = v.reg(2 + i);
+                Mem y = Mem.at(Gp.RCX, 64 * i);
+                v.vmulps(sum, v.reg(31), Mem.at(Gp.RBP, 64 * i));
+                if (add && masked) {
+                    v.vmovups(old, Mask.zero(1 + i), y);
+                    v.vaddps(sum, sum, old);
+                } else if (add) {
+                    v.vaddps(sum, sum, y);
+                }
+                if (masked) {
+                    v.vmovups(y, Mask.keep(1 + i), sum);
+                } else {
+                    v.vmovups(y, sum);
+                }
+            }
+            asm.add(Gp.RCX, Gp.R9);
+            asm.add(Gp.RBP, WIDTH * (int) WORD);
+            asm.sub(Gp.RDX, 1);
+            asm.jnz(row);
+        }
+    }
+}
