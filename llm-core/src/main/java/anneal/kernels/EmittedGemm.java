@@ -43,12 +43,12 @@ final class EmittedGemm {
         columns = new EmittedBlocks(new TileProduct(words, Order.PANELS, level, arena));
     }
 
-    /** Products by AMX of floats that are split into so many bf16, 1 or 3. */
-    EmittedGemm(int parts, EmittedWidening widening) {
+    /** Products by AMX of floats that become bf16, or three of them each. */
+    EmittedGemm(AmxProduct.Form form, EmittedWidening widening) {
         Arena arena = Arena.global();
-        BlockProduct product = new AmxProduct(parts, arena);
+        BlockProduct product = new AmxProduct(form, arena);
         this.widening = widening;
-        packing = new AmxPacking(parts, arena);
+        packing = new AmxPacking(form, arena);
         inPlace = false;
         tileCols = product.cols();
         rows = columns = new EmittedBlocks(product);

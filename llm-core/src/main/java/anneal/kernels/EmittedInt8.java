@@ -2,6 +2,9 @@ package anneal.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
+import anneal.kernels.emit.AmxBytePacking;
+import anneal.kernels.emit.AmxProduct;
+import anneal.kernels.emit.BlockProduct;
 import anneal.kernels.emit.BlockProduct.Left;
 import anneal.kernels.emit.BytePacking;
 import anneal.kernels.emit.Level;
@@ -15,33 +18,53 @@ import java.lang.foreign.MemorySegment;
 /**
  * Products of signed bytes with emitted tiles, exact in 32-bit integers.
  *
- * <p>With VNNI four bytes are multiplied at a time, the left ones without sign: x + 128 is multiplied, and 128 times the sum of the
- * weights is where each sum begins, below 0. Without it bytes become pairs of 16 bits.
+ * <p>AMX multiplies them as they are. VNNI multiplies four bytes at a time, the left ones without sign: x + 128 is multiplied, and 128
+ * times the sum of the weights is where each sum begins, below 0. Without either, bytes become pairs of 16 bits.
  */
 final class EmittedInt8 {
     private static final long WORD = 4;
 
-    private final boolean bytes;
-    private final int inWord, tileCols;
+    private enum Kind {
+        AMX,
+        VNNI,
+        SHORTS
+    }
+
+    private final Kind kind;
+    private final int tileCols;
     private final BytePacking left, right;
+    private final AmxBytePacking panels;
     private final Packing packing;
-    private final TileProduct tiles;
+    private final BlockProduct tiles;
     private final EmittedBlocks blocks;
-    /** 1 in each byte: times a strip, the sums of its columns. */
+    /** VNNI: 1 in each byte, which times a strip gives the sums of its columns. */
     private final MemorySegment ones;
 
     EmittedInt8(Level level) {
         Arena arena = Arena.global();
-        bytes = level.compareTo(Form.BYTES.least()) >= 0;
-        inWord = bytes ? 4 : 2;
-        tileCols = TileProduct.cols(level);
-        left = new BytePacking(bytes ? BytePacking.Form.OFFSET_BYTES : BytePacking.Form.SHORTS, arena);
-        right = bytes ? null : new BytePacking(BytePacking.Form.SHORTS, arena);
+        kind = level.has(Level.AMX) ? Kind.AMX : level.has(Form.BYTES.least()) ? Kind.VNNI : Kind.SHORTS;
+        left = new BytePacking(kind == Kind.SHORTS ? BytePacking.Form.SHORTS : BytePacking.Form.OFFSET_BYTES, arena);
+        right = kind == Kind.SHORTS ? new BytePacking(BytePacking.Form.SHORTS, arena) : null;
+        panels = kind == Kind.AMX ? new AmxBytePacking(arena) : null;
         packing = new Packing(level, Packing.Form.F32, arena);
-        tiles = new TileProduct(bytes ? Form.BYTES : Form.SHORT_PAIRS, Order.ROWS, level, arena);
+        tiles = switch (kind) {
+            case AMX -> new AmxProduct(AmxProduct.Form.BYTES, arena);
+            case VNNI -> new TileProduct(Form.BYTES, Order.ROWS, level, arena);
+            case SHORTS -> new TileProduct(Form.SHORT_PAIRS, Order.ROWS, level, arena);
+        };
+        tileCols = tiles.cols();
         blocks = new EmittedBlocks(tiles);
         ones = arena.allocate(WORD * tiles.deepest(), 64);
         ones.fill((byte) 1);
+    }
+
+    /** Words that so many depths of a row become. */
+    private int words(int depth) {
+        return switch (kind) {
+            case AMX -> AmxProduct.Form.BYTES.words(depth);
+            case VNNI -> VectorGemm.ceil(depth, 4);
+            case SHORTS -> VectorGemm.ceil(depth, 2);
+        };
     }
 
     /** y[m, n] = x[m, k] wT in 32-bit integers, w [n, k]. */
@@ -67,12 +90,12 @@ final class EmittedInt8 {
 
         @Override
         public int words(int depth) {
-            return VectorGemm.ceil(depth, inWord);
+            return EmittedInt8.this.words(depth);
         }
 
         @Override
         public int depthUnit() {
-            return inWord;
+            return kind == Kind.AMX ? 64 : 4;
         }
 
         @Override
@@ -87,7 +110,11 @@ final class EmittedInt8 {
 
         @Override
         public void packLeft(MemorySegment to, long apart, int row, int rows, int from, int depth) {
-            int padded = VectorGemm.roundUp(depth, inWord);
+            if (kind == Kind.AMX) {
+                panels.rows(to, apart, x.asSlice((long) row * k + from), k, rows, depth);
+                return;
+            }
+            int padded = words(depth) * (kind == Kind.VNNI ? 4 : 2);
             for (int i = 0; i < rows; i++) {
                 left.row(to.asSlice(WORD * apart * i), x.asSlice((long) (row + i) * k + from), depth, padded);
             }
@@ -98,34 +125,39 @@ final class EmittedInt8 {
             for (int c = 0; c < cols; c += tileCols) {
                 MemorySegment strip = to.asSlice(WORD * apart * (c / tileCols));
                 int count = Math.min(tileCols, cols - c);
-                if (bytes) {
-                    stripOfBytes(strip, col + c, count, from, depth);
-                } else {
-                    stripOfShorts(strip, col + c, count, from, depth);
+                switch (kind) {
+                    case AMX -> stripOfBytes(strip, col + c, count, from, depth);
+                    case VNNI -> stripWithSums(strip, col + c, count, from, depth);
+                    case SHORTS -> stripOfShorts(strip, col + c, count, from, depth);
                 }
             }
         }
 
         private void stripOfShorts(MemorySegment strip, int row, int rows, int from, int depth) {
-            int words = VectorGemm.ceil(depth, inWord);
+            int words = words(depth);
             MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
             for (int i = 0; i < rows; i++) {
                 MemorySegment src = w.asSlice((long) (row + i) * k + from);
-                right.row(piece.asSlice(WORD * words * i), src, depth, inWord * words);
+                right.row(piece.asSlice(WORD * words * i), src, depth, 2 * words);
             }
             packing.stripOfRows(strip, piece, words, rows, words);
         }
 
-        /** The words, and before them what the sums begin with: -128 times the sum of each column. */
         private void stripOfBytes(MemorySegment strip, int row, int rows, int from, int depth) {
-            int words = VectorGemm.ceil(depth, inWord);
+            int words = words(depth);
             MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
             piece.asSlice(0, WORD * words * rows).fill((byte) 0);
             for (int i = 0; i < rows; i++) {
                 MemorySegment.copy(w, (long) (row + i) * k + from, piece, WORD * words * i, depth);
             }
+            packing.stripOfRows(strip, piece, words, rows, words);
+        }
+
+        /** The words, and before them what the sums begin with: -128 times the sum of each column. */
+        private void stripWithSums(MemorySegment strip, int row, int rows, int from, int depth) {
+            int words = words(depth);
             MemorySegment head = strip.asSlice(0, WORD * tileCols);
-            packing.stripOfRows(strip.asSlice(WORD * tileCols), piece, words, rows, words);
+            stripOfBytes(strip.asSlice(WORD * tileCols), row, rows, from, depth);
             head.fill((byte) 0);
             MemorySegment sums = VectorScratch.mine().result(WORD * tileCols);
             Left one = new Left(ones, WORD * words, words);

@@ -1,5 +1,6 @@
 package anneal.kernels;
 
+import anneal.kernels.emit.AmxProduct;
 import anneal.kernels.emit.AttentionTiles;
 import anneal.kernels.emit.CpuFeatures;
 import anneal.kernels.emit.Level;
@@ -79,7 +80,9 @@ public final class EmittedKernels extends ForwardingKernels {
         this.compute = compute;
         this.widening = widening;
         boolean bf16 = compute == Compute.BF16, amx = level.has(Level.AMX);
-        gemm = amx ? new EmittedGemm(bf16 ? 1 : 3, widening) : new EmittedGemm(level, form(pairs, compute), widening);
+        gemm = amx
+                ? new EmittedGemm(bf16 ? AmxProduct.Form.BF16 : AmxProduct.Form.FLOATS, widening)
+                : new EmittedGemm(level, form(pairs, compute), widening);
         thin = amx && !bf16 && thinApart ? new EmittedGemm(level, Packing.Form.F32, widening) : null;
         this.integers = integers;
         this.rows = rows;

@@ -1,5 +1,6 @@
 package anneal.kernels.emit;
 
+import anneal.kernels.emit.AmxProduct.Form;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -17,29 +18,32 @@ import java.lang.invoke.MethodHandle;
  */
 public final class AmxPacking implements Operands {
     /** Depths that are turned at a time: they stay in the nearest cache. */
-    private static final int TURNED = 4 * AmxProduct.STEP;
+    private static final int TURNED = 4 * AmxPackingCode.STEP;
 
-    private static final int WORD = 4, WIDTH = AmxProduct.WIDTH, STEP = AmxProduct.STEP;
+    private static final int WORD = 4, WIDTH = AmxProduct.WIDTH, STEP = AmxPackingCode.STEP;
 
     /** Floats whose rows and columns were exchanged, on their way; a thread's own. */
     private final ThreadLocal<MemorySegment> turned =
             ThreadLocal.withInitial(() -> Arena.ofAuto().allocate((long) WORD * WIDTH * TURNED, 64));
 
-    private final int parts;
+    private final Form form;
     private final Packing turn;
     private final MethodHandle rows, columns;
 
-    /** Emits the functions for floats in so many parts, 1 or 3; the code lives as long as the arena. */
-    public AmxPacking(int parts, Arena arena) {
-        this.parts = parts;
+    /** Emits the functions for a form that floats can have; the code lives as long as the arena. */
+    public AmxPacking(Form form, Arena arena) {
+        if (form == Form.BYTES) {
+            throw new IllegalArgumentException("emit: floats do not become bytes here");
+        }
+        this.form = form;
         this.turn = new Packing(Level.AMX, Packing.Form.F32, arena);
-        this.rows = CodeBuffer.function(arena, AmxPackingCode.rows(parts), Packing.SIGNATURE);
-        this.columns = CodeBuffer.function(arena, AmxPackingCode.columns(parts), Packing.SIGNATURE);
+        this.rows = CodeBuffer.function(arena, AmxPackingCode.rows(form.parts), Packing.SIGNATURE);
+        this.columns = CodeBuffer.function(arena, AmxPackingCode.columns(form.parts), Packing.SIGNATURE);
     }
 
     @Override
     public int words(int depth) {
-        return (depth + STEP - 1) / STEP * AmxProduct.stepWords(parts);
+        return form.words(depth);
     }
 
     @Override

@@ -2,6 +2,7 @@ package anneal.kernels.emit;
 
 import anneal.kernels.emit.Vec.Ymm;
 import anneal.kernels.emit.Vec.Zmm;
+import java.util.function.Consumer;
 
 /**
  * The code of {@link AmxPacking}: functions (to RDI, bytes apart RSI, from RDX, bytes apart RCX, rows R8, floats of a row R9).
@@ -10,7 +11,9 @@ import anneal.kernels.emit.Vec.Zmm;
  * ends, masks k1 and k2 keep reads inside and make the rest 0.
  */
 final class AmxPackingCode {
-    private static final int FLOAT = 4, WIDTH = AmxProduct.WIDTH, STEP = AmxProduct.STEP;
+    private static final int FLOAT = 4, WIDTH = AmxProduct.WIDTH;
+    /** Depths of a step. */
+    static final int STEP = 32;
     /** Bytes of 16 floats, and of a line of a tile. */
     private static final int LINE = 64;
 
@@ -45,6 +48,18 @@ final class AmxPackingCode {
         z.kmovw(Mask.keep(2), Mem.at(to, count, FLOAT, 2));
     }
 
+    /** k1 = mask of the first {@code count} of 64 bytes; {@code to} is lost. */
+    private void byteMask(Gp to, Gp count) {
+        int[] first = new int[2 * LINE];
+        for (int i = 0; i < LINE; i++) {
+            long mask = (1L << i) - 1;
+            first[2 * i] = (int) mask;
+            first[2 * i + 1] = (int) (mask >>> 32);
+        }
+        constants.address(to, first);
+        z.kmovq(Mask.keep(1), Mem.at(to, count, 8, 0));
+    }
+
     /** z(i) = 16 floats, those of mask 1 or 2 and zeros, or all where that is 0. */
     private void load(int i, int mask, Mem from) {
         if (mask > 0) {
@@ -73,17 +88,23 @@ final class AmxPackingCode {
      * </pre>
      */
     static byte[] rows(int parts) {
-        return new AmxPackingCode(parts).rows();
+        AmxPackingCode code = new AmxPackingCode(parts);
+        return code.rows(STEP, STEP * FLOAT, code::line);
     }
 
-    private byte[] rows() {
+    /** So many depths and bytes of a row are a step. */
+    private byte[] rows(int depths, int bytes, Consumer<Boolean> line) {
         Gp[] saved = {Gp.RBX, Gp.RBP, Gp.R12};
         for (Gp r : saved) {
             a.push(r);
         }
         a.mov(Gp.RBP, Gp.R9);
-        a.and(Gp.RBP, STEP - 1);
-        masks(Gp.RAX, Gp.RBP);
+        a.and(Gp.RBP, depths - 1);
+        if (depths == STEP) {
+            masks(Gp.RAX, Gp.RBP);
+        } else {
+            byteMask(Gp.RAX, Gp.RBP);
+        }
         Label panel = new Label(), row = new Label(), step = new Label(), tail = new Label(), next = new Label();
         Label end = new Label();
         a.bind(panel);
@@ -95,18 +116,18 @@ final class AmxPackingCode {
         a.mov(Gp.RAX, Gp.RDX);
         a.mov(Gp.R12, Gp.R10);
         a.mov(Gp.R11, Gp.R9);
-        a.sub(Gp.R11, STEP);
+        a.sub(Gp.R11, depths);
         a.jl(tail);
         a.bind(step);
-        line(false);
-        a.add(Gp.RAX, STEP * FLOAT);
+        line.accept(false);
+        a.add(Gp.RAX, bytes);
         a.add(Gp.R12, parts * AmxProduct.PART);
-        a.sub(Gp.R11, STEP);
+        a.sub(Gp.R11, depths);
         a.jge(step);
         a.bind(tail);
         a.test(Gp.RBP, Gp.RBP);
         a.jz(next);
-        line(true);
+        line.accept(true);
         a.bind(next);
         a.add(Gp.RDX, Gp.RCX);
         a.add(Gp.R10, LINE);
@@ -138,6 +159,21 @@ final class AmxPackingCode {
                 }
             }
         }
+    }
+
+    /** Rows of bytes, R9 of them each, become panels in the same way: 64 depths are a line. */
+    static byte[] bytes() {
+        AmxPackingCode code = new AmxPackingCode(1);
+        return code.rows(LINE, LINE, code::bytes);
+    }
+
+    private void bytes(boolean masked) {
+        if (masked) {
+            z.vmovdqu8(z.reg(0), Mask.zero(1), Mem.at(Gp.RAX));
+        } else {
+            z.vmovups(z.reg(0), Mem.at(Gp.RAX));
+        }
+        z.vmovups(Mem.at(Gp.R12), z.reg(0));
     }
 
     // ---------------------------------------------------------------- columns

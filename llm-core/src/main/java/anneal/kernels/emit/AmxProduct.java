@@ -22,14 +22,45 @@ import java.util.function.IntConsumer;
  * again in vectors from the sums of the parts. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
  * Computations", arXiv:1904.06376. Parts below 2^-126 are 0, and so are such sums.
  *
- * <p>Both operands are packed in the same way, steps of 32 depths of 32 rows or columns: for each part two tiles of 1024 bytes. In a
- * tile of the left operand a line is 32 depths of a row, in one of the right operand it is two depths of 16 columns.
+ * <p>Operands are packed in steps of 64 bytes of depth of 32 rows or columns: for each part two tiles of 1024 bytes. In a tile of the
+ * left operand a line is 32 depths of a row (64, if they are bytes), in one of the right operand it is a word, two depths or four, of 16
+ * columns. Strips of bytes have the lines of both tiles side by side, as {@link Packing} makes them.
  */
 public final class AmxProduct extends BlockProduct {
+    /** What the words of both operands hold. */
+    public enum Form {
+        /** Numbers of two bytes; sums are floats. */
+        BF16(1),
+        /** Floats, each in three bf16; sums are floats. */
+        FLOATS(3),
+        /** Bytes with sign; sums are 32-bit integers, exact. */
+        BYTES(1);
+
+        /** Words of a number are so many times those of its line. */
+        final int parts;
+
+        Form(int parts) {
+            this.parts = parts;
+        }
+
+        /** Numbers in 64 bytes: the depths of a step. */
+        int depths() {
+            return this == BYTES ? 64 : 32;
+        }
+
+        /** Words of a step in one row. */
+        int stepWords() {
+            return 16 * parts;
+        }
+
+        /** Words that so many depths of a row become. */
+        public int words(int depth) {
+            return (depth + depths() - 1) / depths() * stepWords();
+        }
+    }
+
     /** Rows and columns of two tiles by two. */
     static final int WIDTH = 32;
-    /** Depths of a step. */
-    static final int STEP = 32;
     /** Bytes of a tile register, and of a step of one part: two of them. */
     static final int TILE = 1024, PART = 2 * TILE;
 
@@ -39,12 +70,12 @@ public final class AmxProduct extends BlockProduct {
     /** Offset of what the code keeps among the arguments: where the strip began. */
     private static final int STRIP = LEFT + 2 * LEFT_SIZE;
 
-    private final int parts;
+    private final Form form;
 
-    /** Emits the product of floats that consist of so many parts, 1 or 3; the code lives as long as the arena. */
-    public AmxProduct(int parts, Arena arena) {
-        super(arena, new Generator(parts).code());
-        this.parts = parts;
+    /** Emits the product; the code lives as long as the arena. */
+    public AmxProduct(Form form, Arena arena) {
+        super(arena, new Generator(form).code());
+        this.form = form;
     }
 
     @Override
@@ -85,16 +116,11 @@ public final class AmxProduct extends BlockProduct {
 
     @Override
     MemorySegment checked(Left a, int rows) {
-        if (a.depth() % stepWords(parts) != 0) {
+        if (a.depth() % form.stepWords() != 0) {
             throw new IllegalArgumentException(
-                    "emit: " + a.depth() + " words are no whole steps of " + stepWords(parts));
+                    "emit: " + a.depth() + " words are no whole steps of " + form.stepWords());
         }
         return super.checked(a, rows);
-    }
-
-    /** Words of a step in one row. */
-    static int stepWords(int parts) {
-        return parts * STEP / 2;
     }
 
     /**
@@ -104,7 +130,7 @@ public final class AmxProduct extends BlockProduct {
      * RDI  arguments       R8   y of the panel's first row, R9 its stride     R15  rows left
      * R12  columns left    R13  y of the tiles            R14  where the strip is read
      * RBX  which left operand       R10  where its panel is read       RAX  words of depth left
-     * R11  where sums are put       RSI  64: bytes of a line of a tile     RCX, RDX, RBP  for the moment
+     * R11  where sums are put       RSI  64: bytes of a line of a tile     RDX  128: of two lines     RCX, RBP  for the moment
      *
      * tiles 0 .. 3   sums      4, 5   a part of 32 rows      6, 7   a part of 32 columns
      * k1, k2         columns of the last tiles               zmm31  alpha, zmm30  ones above zeros in pairs of 16 bits
@@ -125,10 +151,12 @@ public final class AmxProduct extends BlockProduct {
         private final TileInstructions tiles = new TileInstructions(asm);
         private final Vectors<Zmm> v = asm.zmm();
         private final Constants constants = new Constants(asm);
+        private final Form form;
         private final int parts;
 
-        Generator(int parts) {
-            this.parts = parts;
+        Generator(Form form) {
+            this.form = form;
+            this.parts = form.parts;
         }
 
         byte[] code() {
@@ -223,11 +251,12 @@ public final class AmxProduct extends BlockProduct {
             asm.mov(Mem.at(Gp.RDI, STRIP), Gp.R14);
             eachLeft(() -> {
                 asm.mov(Gp.R10, Mem.at(Gp.RBX, A));
+                asm.mov(Gp.RDX, 128);
                 asm.bind(step);
                 step(high);
                 asm.add(Gp.R10, parts * PART);
                 asm.add(Gp.R14, parts * PART);
-                asm.sub(Gp.RAX, stepWords(parts));
+                asm.sub(Gp.RAX, form.stepWords());
                 asm.jnz(step);
             });
             asm.mov(Gp.RCX, WIDTH * (int) WORD);
@@ -294,7 +323,7 @@ public final class AmxProduct extends BlockProduct {
                 asm.mov(Gp.R10, Mem.at(Gp.RBX, A));
                 asm.add(Gp.R10, Gp.RDX);
                 asm.bind(step);
-                asm.mov(Gp.RSI, STEP / 2);
+                asm.mov(Gp.RSI, 16);
                 asm.bind(pair);
                 for (int depth = 0; depth < 2; depth++) {
                     whole(2, 8, part -> v.vpbroadcastd(v.reg(5 + part), Mem.at(Gp.R10, part * PART)), depth);
@@ -310,7 +339,7 @@ public final class AmxProduct extends BlockProduct {
                 asm.jnz(pair);
                 asm.add(Gp.R10, parts * PART - 64);
                 asm.add(Gp.R14, parts * PART - TILE);
-                asm.sub(Gp.RAX, stepWords(parts));
+                asm.sub(Gp.RAX, form.stepWords());
                 asm.jnz(step);
             });
             v.vmovups(Mem.at(Gp.RBP), v.reg(0));
@@ -342,24 +371,30 @@ public final class AmxProduct extends BlockProduct {
         private void step(int high) {
             int left = -1, right = -1;
             for (int[] pair : parts == 1 ? ONE : SIX) {
-                if (pair[0] != left) {
-                    left = pair[0];
-                    load(4, high, Gp.R10, left);
+                for (int i = 0; i < high && pair[0] != left; i++) {
+                    tiles.tileloadd(new Tile(4 + i), Mem.at(Gp.R10, Gp.RSI, 1, pair[0] * PART + i * TILE));
                 }
-                if (pair[1] != right) {
-                    right = pair[1];
-                    load(6, 2, Gp.R14, right);
+                for (int i = 0; i < 2 && pair[1] != right; i++) {
+                    tiles.tileloadd(new Tile(6 + i), right(pair[1], i));
                 }
+                left = pair[0];
+                right = pair[1];
                 for (int i = 0; i < 2 * high; i++) {
-                    tiles.tdpbf16ps(new Tile(i), new Tile(4 + i / 2), new Tile(6 + i % 2));
+                    Tile sum = new Tile(i), a = new Tile(4 + i / 2), b = new Tile(6 + i % 2);
+                    if (form == Form.BYTES) {
+                        tiles.tdpbssd(sum, a, b);
+                    } else {
+                        tiles.tdpbf16ps(sum, a, b);
+                    }
                 }
             }
         }
 
-        private void load(int to, int count, Gp from, int part) {
-            for (int i = 0; i < count; i++) {
-                tiles.tileloadd(new Tile(to + i), Mem.at(from, Gp.RSI, 1, part * PART + i * TILE));
-            }
+        /** A tile of the strip: lines after each other, or side by side with those of the other tile. */
+        private Mem right(int part, int i) {
+            return form == Form.BYTES
+                    ? Mem.at(Gp.R14, Gp.RDX, 1, 64 * i)
+                    : Mem.at(Gp.R14, Gp.RSI, 1, part * PART + i * TILE);
         }
 
         /** y = alpha sums (+ y), for the rows that there are. */
@@ -387,13 +422,23 @@ public final class AmxProduct extends BlockProduct {
             asm.bind(row);
             for (int i = 0; i < 2; i++) {
                 Zmm sum = v.reg(i), old = v.reg(2 + i);
-                Mem y = Mem.at(Gp.RCX, 64 * i);
-                v.vmulps(sum, v.reg(31), Mem.at(Gp.RBP, 64 * i));
-                if (add && masked) {
-                    v.vmovups(old, Mask.zero(1 + i), y);
-                    v.vaddps(sum, sum, old);
-                } else if (add) {
-                    v.vaddps(sum, sum, y);
+                Mem y = Mem.at(Gp.RCX, 64 * i), from = Mem.at(Gp.RBP, 64 * i);
+                if (form == Form.BYTES) {
+                    v.vmovups(sum, from);
+                } else {
+                    v.vmulps(sum, v.reg(31), from);
+                }
+                if (add) {
+                    if (masked) {
+                        v.vmovups(old, Mask.zero(1 + i), y);
+                    } else {
+                        v.vmovups(old, y);
+                    }
+                    if (form == Form.BYTES) {
+                        v.vpaddd(sum, sum, old);
+                    } else {
+                        v.vaddps(sum, sum, old);
+                    }
                 }
                 if (masked) {
                     v.vmovups(y, Mask.keep(1 + i), sum);

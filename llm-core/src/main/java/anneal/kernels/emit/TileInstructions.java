@@ -55,6 +55,11 @@ final class TileInstructions {
         registers(PF3, 0x5C, sum.number, b.number, a.number);
     }
 
+    /** sum[i, j] += a[i, p] b[p, j] over 16 groups p of four bytes with sign; sums are 32-bit integers. */
+    void tdpbssd(Tile sum, Tile a, Tile b) {
+        registers(PF2, 0x5E, sum.number, b.number, a.number);
+    }
+
     private void registers(int prefix, int opcode, int reg, int second, int rm) {
         vex(prefix, second, 0, 0);
         asm.put(opcode);

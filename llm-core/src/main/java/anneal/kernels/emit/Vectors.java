@@ -87,6 +87,16 @@ final class Vectors<V extends Vec> {
         memory(new Op(M0F, P0, 0x90), to.number(), 0, from, null, false, 128);
     }
 
+    /** A mask of 64 lanes from 64 bits of memory; AVX-512 BW. */
+    void kmovq(Mask to, Mem from) {
+        memory(new Op(M0F, P0, 1, 0x90, WHOLE, false), to.number(), 0, from, null, false, 128);
+    }
+
+    /** Only the bytes of the mask are read; AVX-512 BW. */
+    void vmovdqu8(V to, Mask mask, Mem from) {
+        memory(new Op(M0F, PF2, 0x6F).evex(), to.number(), 0, from, mask, false);
+    }
+
     /** Only the lanes whose number in {@code mask} is negative are read, the others become 0. */
     void vmaskmovps(V to, V mask, Mem from) {
         memory(new Op(M38, P66, 0x2C), to.number(), mask.number(), from, null, false);

@@ -1,11 +1,13 @@
 package anneal.kernels.emit;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import anneal.kernels.emit.AmxProduct.Form;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
@@ -13,7 +15,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Packing for AMX over random shapes, with forbidden pages round every buffer, to the bit against plain loops. */
 class AmxPackingTest {
@@ -41,9 +43,10 @@ class AmxPackingTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 3})
-    void leftOperands(int parts) {
-        AmxPacking packing = new AmxPacking(parts, arena);
+    @EnumSource(names = {"BF16", "FLOATS"})
+    void leftOperands(Form form) {
+        AmxPacking packing = new AmxPacking(form, arena);
+        int parts = form.parts;
         for (int round = 0; round < 150; round++) {
             int rows = round < 70 ? 1 + round : random.nextInt(1, 200);
             int depth = round < 70 ? random.nextInt(1, 100) : 1 + round - 70, gap = random.nextInt(3) * 5;
@@ -75,9 +78,10 @@ class AmxPackingTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 3})
-    void rightOperands(int parts) {
-        AmxPacking packing = new AmxPacking(parts, arena);
+    @EnumSource(names = {"BF16", "FLOATS"})
+    void rightOperands(Form form) {
+        AmxPacking packing = new AmxPacking(form, arena);
+        int parts = form.parts;
         for (int round = 0; round < 150; round++) {
             int cols = round < 70 ? 1 + round : random.nextInt(1, 100);
             int depth = round < 70 ? random.nextInt(1, 100) : 1 + 2 * (round - 70), gap = random.nextInt(3) * 5;
@@ -183,6 +187,34 @@ class AmxPackingTest {
     }
 
     @Test
+    void bytes() {
+        AmxBytePacking packing = new AmxBytePacking(arena);
+        for (int round = 0; round < 150; round++) {
+            int rows = 1 + round % 70, depth = random.nextInt(1, 200), apart = depth + random.nextInt(3) * 5;
+            int words = Form.BYTES.words(depth);
+            try (Arena own = Arena.ofShared()) {
+                MemorySegment src = GuardedMemory.allocate(own, (rows - 1L) * apart + depth, random.nextBoolean());
+                byte[] numbers = new byte[(int) src.byteSize()];
+                random.nextBytes(numbers);
+                MemorySegment.copy(numbers, 0, src, JAVA_BYTE, 0, numbers.length);
+                MemorySegment dst = GuardedMemory.allocate(own, 128L * words * ((rows + 31) / 32), true);
+                packing.rows(dst, 32L * words, src, apart, rows, depth);
+                for (int i = 0; i < rows; i++) {
+                    for (int p = 0; p < 4 * words; p++) {
+                        long at = 128L * words * (i / 32) + 2048L * (p / 64) + 64 * (i % 32) + p % 64;
+                        assertThat(dst.get(JAVA_BYTE, at))
+                                .as("[%d, %d] at %d, %d", rows, depth, i, p)
+                                .isEqualTo(p < depth ? numbers[i * apart + p] : 0);
+                    }
+                }
+                MemorySegment less = src.asSlice(0, src.byteSize() - 1);
+                assertThatThrownBy(() -> packing.rows(dst, 32L * words, less, apart, rows, depth))
+                        .isInstanceOf(IndexOutOfBoundsException.class);
+            }
+        }
+    }
+
+    @Test
     void threePartsAreTheWholeFloat() {
         for (int i = 0; i < 100_000; i++) {
             float x = (float) (random.nextGaussian() * Math.pow(10, random.nextInt(-25, 25)));
@@ -196,7 +228,7 @@ class AmxPackingTest {
 
     @Test
     void whatIsTooShortIsRefused() {
-        AmxPacking packing = new AmxPacking(3, arena);
+        AmxPacking packing = new AmxPacking(Form.FLOATS, arena);
         MemorySegment src = arena.allocate(4 * 40 * 50), dst = arena.allocate(4 * 2 * apart(packing, 50));
         MemorySegment little = dst.asSlice(0, dst.byteSize() - 1), less = src.asSlice(0, src.byteSize() - 1);
         long apart = apart(packing, 50);
@@ -212,5 +244,6 @@ class AmxPackingTest {
                 .isInstanceOf(IndexOutOfBoundsException.class);
         assertThatThrownBy(() -> packing.stripOfRows(dst, src, 50, 33, 50))
                 .hasMessage("emit: 33 rows do not fit a strip of 32");
+        assertThatThrownBy(() -> new AmxPacking(Form.BYTES, arena)).hasMessage("emit: floats do not become bytes here");
     }
 }

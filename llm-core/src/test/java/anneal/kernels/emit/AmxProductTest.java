@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import anneal.kernels.emit.AmxProduct.Form;
 import anneal.kernels.emit.BlockProduct.Left;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -16,7 +17,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Products by AMX of every size of a block, between forbidden pages, against plain loops over the packed numbers. */
 class AmxProductTest {
@@ -34,9 +35,10 @@ class AmxProductTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 3})
-    void everyShapeInsideItsMemory(int parts) {
-        AmxProduct product = new AmxProduct(parts, arena);
+    @EnumSource(names = {"BF16", "FLOATS"})
+    void everyShapeInsideItsMemory(Form form) {
+        AmxProduct product = new AmxProduct(form, arena);
+        int parts = form.parts;
         for (int c = 1; c <= 65; c++) {
             check(product, parts, 33, c, 2, 0, 0);
         }
@@ -51,7 +53,7 @@ class AmxProductTest {
 
     /** Operands of so many steps, of which some numbers are no finite ones. */
     private void check(AmxProduct product, int parts, int rows, int cols, int steps, int more, int odd) {
-        int gap = random.nextInt(3), stride = cols + gap, words = AmxProduct.stepWords(parts);
+        int gap = random.nextInt(3), stride = cols + gap, words = 16 * parts;
         int all = steps + more;
         float alpha = random.nextBoolean() ? 1 : -0.5f;
         boolean add = random.nextBoolean(), behind = random.nextBoolean();
@@ -141,8 +143,54 @@ class AmxProductTest {
     }
 
     @Test
+    void productsOfBytesAreExact() {
+        AmxProduct product = new AmxProduct(Form.BYTES, arena);
+        for (int round = 0; round < 120; round++) {
+            int rows = 1 + round % 66, cols = random.nextInt(1, 70), steps = random.nextInt(0, 4), depth = 64 * steps;
+            boolean add = random.nextBoolean(), behind = random.nextBoolean();
+            try (Arena own = Arena.ofShared()) {
+                MemorySegment a = bytes(own, 2048L * steps * ((rows + 31) / 32), behind);
+                MemorySegment b = bytes(own, 2048L * steps * ((cols + 31) / 32), behind);
+                MemorySegment y = bytes(own, 4L * rows * cols, behind);
+                MemorySegment old = MemorySegment.ofArray(y.toArray(JAVA_BYTE));
+                product.multiply(
+                        own.allocate(BlockProduct.ARGUMENT_BYTES, 64),
+                        y,
+                        4L * cols,
+                        rows,
+                        cols,
+                        b,
+                        1,
+                        add,
+                        new Left(a, 2048L * steps, 16 * steps));
+                for (int i = 0; i < rows; i++) {
+                    for (int j = 0; j < cols; j++) {
+                        int sum = add ? old.get(JAVA_INT_UNALIGNED, 4L * (i * cols + j)) : 0;
+                        for (int p = 0; p < depth; p++) {
+                            long left = 2048L * (i / 32 * steps + p / 64) + 64 * (i % 32) + p % 64;
+                            long right = 2048L * (j / 32 * steps + p / 64) + 128 * (p % 64 / 4) + j % 32 * 4 + p % 4;
+                            sum += a.get(JAVA_BYTE, left) * b.get(JAVA_BYTE, right);
+                        }
+                        assertThat(y.get(JAVA_INT_UNALIGNED, 4L * (i * cols + j)))
+                                .as("[%d, %d] steps %d", rows, cols, steps)
+                                .isEqualTo(sum);
+                    }
+                }
+            }
+        }
+    }
+
+    private MemorySegment bytes(Arena own, long size, boolean behind) {
+        MemorySegment s = GuardedMemory.allocate(own, size, behind);
+        for (long at = 0; at < size; at++) {
+            s.set(JAVA_BYTE, at, (byte) random.nextInt());
+        }
+        return s;
+    }
+
+    @Test
     void whatDoesNotFitIsRefusedBeforeTheCall() {
-        AmxProduct product = new AmxProduct(3, arena);
+        AmxProduct product = new AmxProduct(Form.FLOATS, arena);
         MemorySegment enough = arena.allocate(1 << 16, 64), little = enough.asSlice(0, 6143);
         Left one = new Left(enough, 6144, 48);
         for (int which = 0; which < 4; which++) {

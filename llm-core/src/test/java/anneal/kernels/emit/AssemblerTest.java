@@ -295,6 +295,8 @@ class AssemblerTest {
                     "vpxord %1$s{k5}, %1$s, %1$s".formatted(name(a)),
                     asm -> asm.zmm().clear(a, Mask.keep(5)));
         }
+        FEW.forEach((place, m) -> row("kmovq k5, " + place, a -> a.xmm().kmovq(Mask.keep(5), m)));
+        z.memory("vmovdqu8 REG{k1}{z}, MEM", (v, a, m) -> v.vmovdqu8(a, Mask.zero(1), m));
         row("kortestw k3, k7", a -> a.xmm().kortestw(Mask.keep(3), Mask.keep(7)));
         z.memory("vpbroadcastw REG, MEM", Vectors::vpbroadcastw);
         z.memory2("vpdpbusd REG, SECOND, MEM", Vectors::vpdpbusd);
@@ -371,6 +373,9 @@ class AssemblerTest {
             row(
                     "tdpbf16ps tmm%d, tmm%d, tmm%d".formatted(i, j, k),
                     a -> new TileInstructions(a).tdpbf16ps(t, new Tile(j), new Tile(k)));
+            row(
+                    "tdpbssd tmm%d, tmm%d, tmm%d".formatted(i, j, k),
+                    a -> new TileInstructions(a).tdpbssd(t, new Tile(j), new Tile(k)));
         }
     }
 
