@@ -130,6 +130,7 @@ class RealOrderingsTest {
         assertThat(nested).isCloseTo(nf4, within(0.01 * nf4));
         double plain = whole(new Nf4(64)), doubled = whole(new Nf4(64, true));
         assertThat(doubled).isCloseTo(plain, within(0.01 * plain));
+        assertThat(plain).isLessThan(whole(new Fp4(64, false))).isLessThan(whole(new GroupInt(4, 64, true)));
     }
 
     private static double whole(QuantFormat format) {
