@@ -67,8 +67,10 @@ public final class AmxProduct extends BlockProduct {
     /** Classes of vfpclassps: quiet and signalling NaN, both infinities. */
     static final int NOT_FINITE = 0x99;
 
-    /** Offset of what the code keeps among the arguments: where the strip began. */
-    private static final int STRIP = LEFT + 2 * LEFT_SIZE;
+    /** Bytes of a row of sums. */
+    private static final int LINE = WIDTH * (int) WORD;
+    /** Offsets of what the code keeps among the arguments: where the strip began, and where the sums of rows that are there end. */
+    private static final int STRIP = LEFT + 2 * LEFT_SIZE, END = STRIP + 8;
 
     private final Form form;
 
@@ -233,7 +235,7 @@ public final class AmxProduct extends BlockProduct {
             asm.cmp(Gp.R12, WIDTH);
             asm.jl(last);
             store(high, false);
-            asm.add(Gp.R13, WIDTH * (int) WORD);
+            asm.add(Gp.R13, LINE);
             asm.sub(Gp.R12, WIDTH);
             asm.jnz(next);
             asm.jmp(end);
@@ -259,9 +261,9 @@ public final class AmxProduct extends BlockProduct {
                 asm.sub(Gp.RAX, form.stepWords());
                 asm.jnz(step);
             });
-            asm.mov(Gp.RCX, WIDTH * (int) WORD);
+            asm.mov(Gp.RCX, LINE);
             for (int i = 0; i < 2 * high; i++) {
-                int at = i / 2 * (WIDTH / 2) * WIDTH * (int) WORD + i % 2 * 64;
+                int at = i / 2 * (WIDTH / 2) * LINE + i % 2 * 64;
                 tiles.tilestored(Mem.at(Gp.R11, Gp.RCX, 1, at), new Tile(i));
             }
             if (parts > 1) {
@@ -285,33 +287,44 @@ public final class AmxProduct extends BlockProduct {
             asm.jnz(left);
         }
 
-        /** Computes the sums again if one is not finite: times 0 it is NaN, and so is what it is added to. */
+        /**
+         * Computes the sums again if one is not finite: times 0 it is NaN, and so is what it is added to. Rows that are not there hold
+         * anything.
+         */
         private void notFinite(int high) {
             Label row = new Label(), finite = new Label();
-            for (int i = 0; i < 5; i++) {
+            for (int i = 0; i < 3; i++) {
                 v.vxorps(v.reg(i), v.reg(i), v.reg(i));
             }
             asm.mov(Gp.RBP, Gp.R11);
-            asm.mov(Gp.RDX, high * WIDTH / 4);
+            rowsThatAre(high);
             asm.bind(row);
-            for (int i = 0; i < 4; i++) {
-                v.vfmadd231ps(v.reg(i), v.reg(4), Mem.at(Gp.RBP, 64 * i));
-            }
-            asm.add(Gp.RBP, 2 * WIDTH * (int) WORD);
+            v.vfmadd231ps(v.reg(0), v.reg(2), Mem.at(Gp.RBP));
+            v.vfmadd231ps(v.reg(1), v.reg(2), Mem.at(Gp.RBP, 64));
+            asm.add(Gp.RBP, LINE);
             asm.sub(Gp.RDX, 1);
             asm.jnz(row);
-            for (int i = 1; i < 4; i++) {
-                v.vaddps(v.reg(0), v.reg(0), v.reg(i));
-            }
+            v.vaddps(v.reg(0), v.reg(0), v.reg(1));
             v.vfpclassps(Mask.keep(3), v.reg(0), NOT_FINITE);
             v.kortestw(Mask.keep(3), Mask.keep(3));
             asm.jz(finite);
-            again(high);
+            asm.mov(Mem.at(Gp.RDI, END), Gp.RBP);
+            again();
             asm.bind(finite);
         }
 
+        /** RDX = rows of the tiles that there are. */
+        private void rowsThatAre(int high) {
+            Label fewer = new Label();
+            asm.mov(Gp.RDX, Gp.R15);
+            asm.cmp(Gp.RDX, high * WIDTH / 2);
+            asm.jl(fewer);
+            asm.mov(Gp.RDX, high * WIDTH / 2);
+            asm.bind(fewer);
+        }
+
         /** The sums in vectors, row by row: RDX bytes from the panel's first line to the row's, RSI pairs left. */
-        private void again(int high) {
+        private void again() {
             Label row = new Label(), step = new Label(), pair = new Label();
             asm.mov(Gp.RBP, Gp.R11);
             asm.mov(Gp.RDX, 0);
@@ -344,9 +357,9 @@ public final class AmxProduct extends BlockProduct {
             });
             v.vmovups(Mem.at(Gp.RBP), v.reg(0));
             v.vmovups(Mem.at(Gp.RBP, 64), v.reg(1));
-            asm.add(Gp.RBP, WIDTH * (int) WORD);
+            asm.add(Gp.RBP, LINE);
             asm.add(Gp.RDX, 64);
-            asm.cmp(Gp.RDX, high * TILE);
+            asm.cmp(Gp.RBP, Mem.at(Gp.RDI, END));
             asm.jnz(row);
             asm.mov(Gp.RSI, 64);
         }
@@ -399,12 +412,8 @@ public final class AmxProduct extends BlockProduct {
 
         /** y = alpha sums (+ y), for the rows that there are. */
         private void store(int high, boolean masked) {
-            Label fewer = new Label(), plain = new Label(), done = new Label();
-            asm.mov(Gp.RDX, Gp.R15);
-            asm.cmp(Gp.RDX, high * WIDTH / 2);
-            asm.jl(fewer);
-            asm.mov(Gp.RDX, high * WIDTH / 2);
-            asm.bind(fewer);
+            Label plain = new Label(), done = new Label();
+            rowsThatAre(high);
             asm.mov(Gp.RCX, Gp.R13);
             asm.mov(Gp.RBP, Gp.R11);
             asm.mov(Gp.RAX, Mem.at(Gp.RDI, ADD));
@@ -447,7 +456,7 @@ public final class AmxProduct extends BlockProduct {
                 }
             }
             asm.add(Gp.RCX, Gp.R9);
-            asm.add(Gp.RBP, WIDTH * (int) WORD);
+            asm.add(Gp.RBP, LINE);
             asm.sub(Gp.RDX, 1);
             asm.jnz(row);
         }
