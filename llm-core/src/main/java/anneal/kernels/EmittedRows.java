@@ -26,9 +26,20 @@ final class EmittedRows {
     /** A task has up to so many times the rows that are worth one: the JVM waits for a call to end before it can collect. */
     private static final int LARGEST = 16;
 
-    private final Map<BlockFormat, RowProducts> products = new EnumMap<>(BlockFormat.class);
+    /** Formats that there is code for. */
+    private static final Map<BlockFormat, RowProducts.Layout> LAYOUTS = new EnumMap<>(BlockFormat.class);
+
+    static {
+        for (RowProducts.Layout layout : RowProducts.Layout.values()) {
+            LAYOUTS.put(BlockFormat.valueOf(layout.name()), layout);
+        }
+    }
+
     private final Level level;
-    /** Code is made when a form is first met: few models have more than one. */
+    private final boolean eightBits;
+    /** Code is made when a layout or a form is first met: few models have more than two. */
+    private final Map<RowProducts.Layout, RowProducts> products = new ConcurrentHashMap<>();
+
     private final Map<Form, GroupProducts> groups = new ConcurrentHashMap<>();
 
     /**
@@ -38,15 +49,13 @@ final class EmittedRows {
      */
     EmittedRows(Level level, boolean eightBits) {
         this.level = level;
-        for (RowProducts.Layout layout : RowProducts.Layout.values()) {
-            products.put(BlockFormat.valueOf(layout.name()), new RowProducts(layout, eightBits, level, Arena.global()));
-        }
+        this.eightBits = eightBits;
     }
 
     /** y[m, N] = x wT if there is code for w; false if there is none. */
     boolean matmulT(MemorySegment y, MemorySegment x, Matrix w, int m) {
         switch (w) {
-            case BlockMatrix b when products.containsKey(b.format()) -> fewRows(y, x, b, m);
+            case BlockMatrix b when LAYOUTS.containsKey(b.format()) -> fewRows(y, x, b, m);
             case CodebookMatrix c when c.grouped() -> byGroups(y, x, c, m, Form.CODEBOOK, rows(c));
             case GroupMatrix g
             when g.group() % GroupProducts.STEP == 0 ->
@@ -62,7 +71,8 @@ final class EmittedRows {
 
     /** m rows of x, one after the other with the same rows of w: only the first one reads them from memory. */
     private void fewRows(MemorySegment y, MemorySegment x, BlockMatrix w, int m) {
-        RowProducts product = products.get(w.format());
+        RowProducts product = products.computeIfAbsent(
+                LAYOUTS.get(w.format()), layout -> new RowProducts(layout, eightBits, level, Arena.global()));
         int n = w.rows(), k = w.cols();
         long row = 4L * k, size = product.preparedBytes(k);
         MemorySegment prepared = VectorScratch.mine().result(m * size);
