@@ -6,10 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.io.Gguf;
-import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.io.Safetensors;
-import anneal.io.SafetensorsWriter;
 import anneal.io.StoredTensor;
 import anneal.model.Decoder;
 import anneal.model.Family;
@@ -20,77 +18,31 @@ import anneal.tensor.DType;
 import anneal.tensor.Memory;
 import anneal.tensor.Tape;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Quantised models on disk: bitsandbytes' folders and GGUF files, written, read, and equal to the bit. */
-class QuantizedFilesTest {
-    private static final Tokens TOKENS = Tokens.of(new int[] {5, 17, 99, 3, 42, 8, 61, 7}, 2, 4);
-
-    @TempDir
-    private Path dir;
-
-    private final Arena arena = Arena.ofShared();
-
-    @AfterEach
-    void close() {
-        arena.close();
-    }
-
-    private static float[] logits(Decoder model) {
-        try (Memory.Scope scope = Memory.scope();
-                Tape.Pause p = Tape.pause()) {
-            return model.logits(TOKENS).toArray();
-        }
-    }
-
-    private Decoder quantized(String format, Family family) {
-        Decoder model = QuantizerTest.model(arena, family, false);
-        Quantizer.format(QuantFormat.of(format)).except("lm_head").apply(model);
-        return model;
-    }
-
+class QuantizedFilesTest extends QuantizedFixture {
     @ParameterizedTest
     @ValueSource(strings = {"nf4", "nf4-b128-dq", "fp4-dq", "int8"})
     void aFolderIsBitsandbytes(String format) throws IOException {
-        Decoder model = quantized(format, Family.LLAMA);
-        Path folder = Files.createDirectory(dir.resolve(format));
-        ModelFiles.save(model, folder, DType.F32);
-        Decoder back = ModelFiles.load(folder, arena);
-        back.find(Linear.class)
-                .forEach((path, l) -> assertThat(l.weight().format())
-                        .as(path)
-                        .isEqualTo(
-                                path.equals("lm_head")
-                                        ? "F32"
-                                        : QuantFormat.of(format).name()));
-        assertThat(logits(back)).isEqualTo(logits(model));
-        JsonObject config = Json.read(folder.resolve("config.json")).object("quantization_config");
+        JsonObject config = requireFolder(format);
         assertThat(config.string("quant_method")).isEqualTo("bitsandbytes");
         assertThat(config.flag("load_in_4bit")).isEqualTo(!format.equals("int8"));
         assertThat(config.list("llm_int8_skip_modules")).isEqualTo(List.of("lm_head"));
-        Path again = Files.createDirectory(dir.resolve("again"));
-        ModelFiles.save(back, again, DType.F32);
-        assertThat(again.resolve("model.safetensors")).hasSameBinaryContentAs(folder.resolve("model.safetensors"));
     }
 
     @Test
     void scalesKeepTheirTypeInAFolderOf16Bits() throws IOException {
-        Path folder = Files.createDirectory(dir.resolve("bf16"));
-        ModelFiles.save(quantized("nf4", Family.LLAMA), folder, DType.BF16);
-        Map<String, StoredTensor> t = Safetensors.open(folder, arena).tensors();
+        Map<String, StoredTensor> t =
+                Safetensors.open(saved("nf4", DType.BF16), arena).tensors();
         assertThat(t.get("lm_head.weight").dtype()).isEqualTo(DType.BF16);
         assertThat(t.get("model.layers.0.mlp.up_proj.weight.absmax").dtype()).isEqualTo(DType.F32);
     }
@@ -108,21 +60,16 @@ class QuantizedFilesTest {
 
     @Test
     void aDamagedFolderIsToldInOneSentence() throws IOException {
-        Path folder = Files.createDirectory(dir.resolve("whole"));
-        ModelFiles.save(quantized("nf4-dq", Family.LLAMA), folder, DType.F32);
-        Map<String, StoredTensor> t =
-                new LinkedHashMap<>(Safetensors.open(folder, arena).tensors());
         String q = "model.layers.0.self_attn.q_proj.weight", k = "model.layers.0.self_attn.k_proj.weight.absmax";
-        t.remove(q + ".nested_quant_map");
-        t.put(k, StoredTensor.of(k, new float[3], 3));
-        Path damaged = Files.createDirectory(dir.resolve("damaged"));
-        Files.copy(folder.resolve("config.json"), damaged.resolve("config.json"));
-        new SafetensorsWriter().write(damaged.resolve("model.safetensors"), new ArrayList<>(t.values()));
+        Path damaged = damaged("nf4-dq", t -> {
+            t.remove(q + ".nested_quant_map");
+            t.put(k, StoredTensor.of(k, new float[3], 3));
+        });
         assertThatThrownBy(() -> ModelFiles.load(damaged, arena))
                 .hasMessageContaining(q + ".nested_quant_map is missing")
                 .hasMessageContaining(k + " has 12 bytes of F32, not 512 of U8");
-        String config = Files.readString(folder.resolve("config.json"));
-        Files.writeString(damaged.resolve("config.json"), config.replace("\"bitsandbytes\"", "\"gptq\""));
+        Path file = damaged.resolve("config.json");
+        Files.writeString(file, Files.readString(file).replace("\"bitsandbytes\"", "\"gptq\""));
         assertThatThrownBy(() -> ModelFiles.load(damaged, arena))
                 .hasMessageContaining(
                         "cannot be read here (quant_method \"gptq\", readable: bitsandbytes, compressed-tensors,"
