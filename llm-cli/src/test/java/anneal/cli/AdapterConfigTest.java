@@ -5,36 +5,20 @@ import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** --adapter-config: what the file says is what is trained and saved; what the command cannot do is named. */
-class AdapterConfigTest {
+class AdapterConfigTest extends TinyModelFixture {
     private static final String LORA = "'peft_type':'LORA','r':2,'lora_alpha':4,'target_modules':['q_proj','v_proj']";
-
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data;
-
-    @TempDir
-    private Path dir;
-
-    @BeforeAll
-    static void make() {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
-    }
 
     /** A file with these keys, double quotes written as single ones. */
     private Path config(String keys) throws IOException {

@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.tensor.DType;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -24,26 +25,17 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Bad input: exit code 2, one sentence that names what is wrong, nothing half-written. */
-class BadInputTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data, gguf;
-
-    @TempDir
-    private Path dir;
+class BadInputTest extends TinyModelFixture {
+    private static Path gguf;
 
     @BeforeAll
     static void make() throws IOException {
-        model = TinyModel.write(shared.resolve("model"));
         gguf = shared.resolve("model.gguf");
         try (Pretrained lm = Pretrained.load(model)) {
             lm.saveGguf(gguf, DType.F32);
         }
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 6);
         Files.writeString(shared.resolve("plain.txt"), "The sky is blue. The grass is green.");
     }
 

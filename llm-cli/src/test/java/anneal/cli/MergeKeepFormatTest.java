@@ -8,7 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
-import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.model.Tokens;
 import anneal.nn.Linear;
 import anneal.peft.Adapters;
@@ -20,30 +20,14 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** merge from the command line where numbers are rounded: what is stored, what is told, what is refused. */
-class MergeKeepFormatTest {
+class MergeKeepFormatTest extends TinyModelFixture {
     private static final String PROBE = "The sky is blue.";
 
     private static final Pattern TOLD = Pattern.compile(
             "a logit of the probe differs by (\\S+) at most, where the whole effect of the adapter is ([^\\s.,]+[.]?\\d*)");
-
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data;
-
-    @TempDir
-    private Path dir;
-
-    @BeforeAll
-    static void make() {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
-    }
 
     private Path adapter(Path base, double rate, Object... more) {
         Path out = dir.resolve("adapter");

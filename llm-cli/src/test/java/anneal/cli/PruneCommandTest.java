@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.model.DecoderConfig;
 import anneal.model.Family;
@@ -24,21 +25,13 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** prune from the command line: what the written model has lost, what is said of it, what is refused. */
-class PruneCommandTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, text;
-
-    @TempDir
-    private Path dir;
+class PruneCommandTest extends TinyModelFixture {
+    private static Path text;
 
     @BeforeAll
     static void make() throws IOException {
-        model = TinyModel.write(shared.resolve("model"));
         text = Files.writeString(shared.resolve("text.txt"), "The sky is blue. The grass is green. ".repeat(30));
     }
 

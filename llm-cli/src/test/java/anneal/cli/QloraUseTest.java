@@ -6,7 +6,7 @@ import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.Safetensors;
 import java.io.IOException;
@@ -16,24 +16,15 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** An adapter that was trained on a quantised base is used on the same numbers, or a warning names the flags that make them. */
-class QloraUseTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data, text, adapter, plain;
-
-    @TempDir
-    private Path dir;
+class QloraUseTest extends TinyModelFixture {
+    private static Path text, adapter, plain;
 
     @BeforeAll
     static void make() throws IOException {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
         text = Files.writeString(shared.resolve("held.txt"), "The sky is blue and the grass is green. ".repeat(10));
         adapter = shared.resolve("nf4");
         plain = shared.resolve("plain");

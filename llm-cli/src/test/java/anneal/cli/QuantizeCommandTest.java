@@ -9,6 +9,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.model.DecoderConfig;
@@ -30,24 +31,16 @@ import java.util.TreeMap;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** anneal quantize from the command line to files that are opened again. */
-class QuantizeCommandTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, text;
-
-    @TempDir
-    private Path dir;
+class QuantizeCommandTest extends TinyModelFixture {
+    private static Path text;
 
     @BeforeAll
     static void make() throws IOException {
-        model = TinyModel.write(shared.resolve("model"));
         text = Files.writeString(
                 shared.resolve("text.txt"), "The sky is blue. The grass is green. The sum is seven. ".repeat(40));
     }

@@ -5,38 +5,22 @@ import static anneal.cli.Cli.ok;
 import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
 
 /** sft with every adapter: trained on a plain and on a quantised base, resumed, used, merged; what does not go together. */
-class SftAdaptersTest {
+class SftAdaptersTest extends TinyModelFixture {
     private static final Set<AdapterName> NO_WEIGHT =
             Set.of(AdapterName.prefix_tuning, AdapterName.prompt_tuning, AdapterName.p_tuning, AdapterName.bottleneck);
-
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data;
-
-    @TempDir
-    private Path dir;
-
-    @BeforeAll
-    static void make() {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
-    }
 
     private List<Object> sft(Path output, int steps, Object... more) {
         return with(Cli.tune(model, data, output, steps), more);

@@ -8,7 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
-import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import anneal.quant.GgufBlocks;
@@ -27,28 +27,12 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import javax.imageio.ImageIO;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** sft and pretrain from the command line to the files they leave. */
-class TrainingCommandsTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data;
-
-    @TempDir
-    private Path dir;
-
-    @BeforeAll
-    static void make() {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 12);
-    }
-
+class TrainingCommandsTest extends TinyModelFixture {
     private List<Object> sft(Path output, int steps) {
         return with(Cli.sft(model, data, output, steps), "--learning-rate", 0.01);
     }

@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.JsonObject;
 import java.io.ByteArrayInputStream;
@@ -19,24 +20,15 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** generate, chat, merge, eval, inspect, bench and quickstart from the command line. */
-class UsingCommandsTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, adapter, text;
-
-    @TempDir
-    private Path dir;
+class UsingCommandsTest extends TinyModelFixture {
+    private static Path adapter, text;
 
     @BeforeAll
     static void make() throws IOException {
-        model = TinyModel.write(shared.resolve("model"));
-        Path data = TinyModel.conversations(shared.resolve("train.jsonl"), 8);
         adapter = shared.resolve("adapter");
         ok(
                 "sft",

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import anneal.Pretrained;
 import anneal.TinyModel;
+import anneal.TinyModelFixture;
 import anneal.data.LabelledText;
 import anneal.kernels.Compute;
 import anneal.model.Tokens;
@@ -23,26 +24,10 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Every recipe runs. */
-class RecipesTest {
-    @TempDir
-    private static Path shared;
-
-    private static Path model, data;
-
-    @TempDir
-    private Path dir;
-
-    @BeforeAll
-    static void make() {
-        model = TinyModel.write(shared.resolve("model"));
-        data = TinyModel.conversations(shared.resolve("train.jsonl"), 8);
-    }
-
+class RecipesTest extends TinyModelFixture {
     private interface Program {
         void run() throws IOException;
     }
