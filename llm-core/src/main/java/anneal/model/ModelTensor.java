@@ -15,8 +15,6 @@ import anneal.tensor.DType;
 import anneal.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -25,14 +23,11 @@ import java.util.Optional;
  * A tensor of a model that is about to be written; its numbers are widened when their turn comes.
  *
  * @param name "model.norm.weight"
- * @param matrix the numbers [out, in]; a vector is one row
+ * @param matrix the numbers [out, in]; a vector is one column
  * @param vector true for a tensor of one dim
  * @param weight what the matrix is stored in, null for a vector
  */
 record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
-    private static final ValueLayout.OfFloat FLOAT =
-            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-
     /** True if the projection is the embedding: the config says so, and nothing was merged into one of them since. */
     static boolean tied(Decoder model) {
         return model.config().tied()
@@ -78,15 +73,14 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
 
     private static void add(List<ModelTensor> all, String name, Tensor vector) {
         if (vector != null) {
-            all.add(new ModelTensor(name, new F32Matrix(vector.buf(), 1, (int) vector.size()), true, null));
+            all.add(new ModelTensor(name, new F32Matrix(vector.buf(), (int) vector.size(), 1), true, null));
         }
     }
 
     /** The tensor as f32, with row {@code order[i]} (of a vector: element) in place i; null = as it is. */
     TensorEntry entry(String as, int[] order) {
-        int rows = vector ? matrix.cols() : matrix.rows();
-        long[] shape = vector ? new long[] {rows} : new long[] {rows, matrix.cols()};
-        return TensorEntry.lazy(as, DType.F32, shape, () -> vector ? elements(order) : floats(order));
+        long[] shape = vector ? new long[] {matrix.rows()} : new long[] {matrix.rows(), matrix.cols()};
+        return TensorEntry.lazy(as, DType.F32, shape, () -> floats(order));
     }
 
     /** The tensor as GGUF holds it: its blocks if it has some, else as {@link #entry}. Rows are moved whole. */
@@ -107,17 +101,6 @@ record ModelTensor(String name, Matrix matrix, boolean vector, Weight weight) {
                 DType.F32,
                 shape,
                 () -> DenseWeight.turned(matrix, Arena.ofAuto()).tensor().buf());
-    }
-
-    private MemorySegment elements(int[] order) {
-        int n = matrix.cols();
-        float[] row = new float[n];
-        matrix.widen(0, 0, n, row, 0);
-        MemorySegment to = Arena.ofAuto().allocate(4L * n, 64);
-        for (int i = 0; i < n; i++) {
-            to.set(FLOAT, 4L * i, row[order == null ? i : order[i]]);
-        }
-        return to;
     }
 
     private MemorySegment floats(int[] order) {
