@@ -261,14 +261,19 @@ final class AdapterFlags {
         return value == null ? otherwise : value;
     }
 
-    /** Throws if virtual tokens cannot stand in front of the texts; {@code contextLength} 0 = the model has no limit. */
-    void requireFits(RunFlags.Data data, int contextLength) {
-        int tokens = switch (read) {
+    /** Positions that a method takes in front of each text. */
+    static int virtualTokens(Method method) {
+        return switch (method) {
             case PrefixTuning p -> p.virtualTokens();
             case PromptTuning p -> p.virtualTokens();
             case PTuning p -> p.virtualTokens();
-            case null, default -> or(virtualTokens, 0);
+            default -> 0;
         };
+    }
+
+    /** Throws if virtual tokens cannot stand in front of the texts; {@code contextLength} 0 = the model has no limit. */
+    void requireFits(RunFlags.Data data, int contextLength) {
+        int tokens = read == null ? or(virtualTokens, 0) : virtualTokens(read);
         if (tokens > 0 && data.packing) {
             throw new IllegalArgumentException("--packing does not go with --adapter " + name()
                     + ": virtual tokens stand in front of a row, which must be one text then");

@@ -3,6 +3,7 @@ package anneal.cli;
 import anneal.Perplexity;
 import anneal.Pretrained;
 import anneal.io.Json;
+import anneal.peft.Method;
 import anneal.quant.QuantFormat;
 import anneal.tensor.Tape;
 import java.io.IOException;
@@ -130,18 +131,22 @@ final class EvalCommand implements Callable<Integer> {
             return ModelFlags.load(model, format, adapter, err);
         }
 
-        /** The model for a look at it: what is quantised with time is only checked, and its adapter opened in its turn. */
-        Pretrained look(PrintWriter err) {
-            if (format == null) {
-                return load(err);
-            }
-            Pretrained lm = Pretrained.load(model);
-            try {
+        /**
+         * Positions of a text, 0 = as many as it has. The model is opened for a look at it: what is quantised with time is only checked,
+         * and its adapter opened in its turn.
+         */
+        int limit(PrintWriter err) {
+            try (Pretrained lm = format == null ? load(err) : Pretrained.load(model)) {
+                int limit = lm.model().contextLength();
+                if (format == null) {
+                    return limit;
+                }
                 QuantizeFlags.check(format, lm.model());
-                return lm;
-            } catch (RuntimeException | Error e) {
-                lm.close();
-                throw e;
+                int front = adapter == null
+                        ? 0
+                        : AdapterFlags.virtualTokens(
+                                Method.read(adapter.resolve("adapter_config.json"), "CAUSAL_LM", model.toString()));
+                return limit == 0 ? 0 : Math.max(1, limit - front);
             }
         }
 
@@ -164,11 +169,9 @@ final class EvalCommand implements Callable<Integer> {
     private int window(List<Subject> subjects) {
         int least = window == null ? USUAL_WINDOW : window;
         for (Subject s : subjects) {
-            try (Pretrained lm = s.look(spec.commandLine().getErr())) {
-                int limit = lm.model().contextLength();
-                if (window == null && limit > 0) {
-                    least = Math.min(least, limit);
-                }
+            int limit = s.limit(spec.commandLine().getErr());
+            if (window == null && limit > 0) {
+                least = Math.min(least, limit);
             }
         }
         return least;

@@ -6,6 +6,7 @@ import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.TinyModel;
 import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.Safetensors;
@@ -76,6 +77,15 @@ class QloraUseTest extends TinyModelFixture {
         assertThat(perplexityOf(eval("--model", floats))).isCloseTo(applied, within(applied * 1e-4));
         ok(with(merge, "--output", kept, "--keep-format", "--bound", 100).toArray());
         assertThat(ok("inspect", kept).out()).contains("load_in_4bit=true");
+    }
+
+    @Test
+    void theWindowLeavesRoomForVirtualTokens() {
+        Path prompt = dir.resolve("prompt");
+        List<Object> tune = with(Cli.tune(model, data, prompt, 2), "--quantize", "nf4", "--valid-split", 0);
+        ok(with(tune, "--adapter", "prompt_tuning", "--virtual-tokens", 10).toArray());
+        List<Object> eval = eval("--adapter", prompt, "--quantize", "nf4");
+        assertThat(perplexity(eval)).isEqualTo(perplexity(with(eval, "--window", TinyModel.CONTEXT - 10)));
     }
 
     private static double perplexityOf(List<Object> eval) {
