@@ -3,6 +3,8 @@ package anneal.cli;
 import anneal.Pretrained;
 import anneal.io.Folders;
 import anneal.model.Tokens;
+import anneal.nn.Linear;
+import anneal.nn.Weight;
 import anneal.peft.Adapters;
 import anneal.peft.MergeReport;
 import anneal.quant.QuantFormat;
@@ -180,7 +182,24 @@ final class MergeCommand implements Callable<Integer> {
         return new Progress(spec.commandLine().getErr(), "merging", Progress.UNKNOWN, 0);
     }
 
+    private boolean gguf() {
+        return keepFormat ? Files.isRegularFile(model) : format == Format.gguf;
+    }
+
+    /** Throws if --quantize holds matrices in a format that the kind of the base's file has no place for. */
+    private void requirePlace(Pretrained lm) {
+        lm.model().root().find(Linear.class).forEach((path, linear) -> {
+            Weight w = linear.weight();
+            boolean place = gguf() ? w.blocks().isPresent() : w.folderForm().isPresent();
+            if (!place && !FormatName.FLOATS.matcher(w.format()).matches()) {
+                throw new IllegalArgumentException("--keep-format: a " + (gguf() ? "GGUF file" : "folder")
+                        + " cannot hold " + w.format() + " (" + path + "); without --keep-format floats are written");
+            }
+        });
+    }
+
     private void mergeStored(Pretrained lm, Adapters adapters) {
+        requirePlace(lm);
         int[] ids = probe(lm);
         float[] applied = logits(lm, ids);
         // The bound is judged here, where its sentence can name the flags.
@@ -265,8 +284,7 @@ final class MergeCommand implements Callable<Integer> {
     }
 
     private void write(Pretrained lm) {
-        boolean gguf = keepFormat ? Files.isRegularFile(model) : format == Format.gguf;
         DType type = keepFormat ? QuantizeCommand.stored(lm) : dtype == null ? DType.F32 : dtype;
-        ModelFlags.save(lm, output, gguf, type, spec.commandLine().getErr());
+        ModelFlags.save(lm, output, gguf(), type, spec.commandLine().getErr());
     }
 }

@@ -188,6 +188,7 @@ class MergeKeepFormatTest extends TinyModelFixture {
         bad(with(merge, "--bound", -1), "--bound -1.0 must be at least 0");
         bad(with(merge, "--probe", ""), "--probe is empty");
         List<Object> floats = List.of("merge", "--model", model, "--adapter", adapter, "--output", out);
+        bad(with(floats, "--dtype", "bf16"), adapter + ": merge: ");
         bad(with(floats, "--bound", 1), "--bound needs --keep-format");
         bad(with(floats, "--probe", "x"), "--probe needs --keep-format");
         assertThat(Files.exists(out)).isFalse();

@@ -6,10 +6,12 @@ import static anneal.cli.Cli.with;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import anneal.Pretrained;
 import anneal.TinyModel;
 import anneal.TinyModelFixture;
 import anneal.io.Json;
 import anneal.io.Safetensors;
+import anneal.tensor.DType;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
@@ -77,6 +79,23 @@ class QloraUseTest extends TinyModelFixture {
         assertThat(perplexityOf(eval("--model", floats))).isCloseTo(applied, within(applied * 1e-4));
         ok(with(merge, "--output", kept, "--keep-format", "--bound", 100).toArray());
         assertThat(ok("inspect", kept).out()).contains("load_in_4bit=true");
+    }
+
+    /** Blocks of GGUF have no place in a folder, nor bitsandbytes' numbers in a GGUF file. */
+    @Test
+    void aFormatThatTheOutputCannotHoldIsNotKept() {
+        Path gguf = dir.resolve("base.gguf"), kept = dir.resolve("kept");
+        try (Pretrained lm = Pretrained.load(model)) {
+            lm.saveGguf(gguf, DType.F32);
+        }
+        List<Object> merge = List.of("merge", "--model", model, "--adapter", plain, "--output", kept, "--keep-format");
+        bad(
+                with(merge, "--quantize", "q4_0"),
+                "--keep-format: a folder cannot hold Q4_0 (model.layers.0.self_attn.q_proj)");
+        bad(
+                with(merge, "--quantize", "nf4", "--model", gguf),
+                "--keep-format: a GGUF file cannot hold NF4-DQ (model.layers.0.self_attn.q_proj)");
+        assertThat(kept).doesNotExist();
     }
 
     @Test
