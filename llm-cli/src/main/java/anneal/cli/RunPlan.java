@@ -75,7 +75,9 @@ record RunPlan(
         Bytes bytes = new Bytes(
                 storedBytes(model),
                 state,
-                activations(config, flags, tokens),
+                activations(config, flags, tokens)
+                        // W * mask is kept for the backward pass of all blocks, or of the one that is made again
+                        + maskBytes(model) / (flags.steps.gradCheckpoint ? config.layers() : 1),
                 JVM + LOGITS + (flags.steps.compute == ComputeName.f32 ? 0 : LOGITS) + 8L * tokens,
                 SHARED_HEAP + Parallel.threads() * THREAD_HEAP + BATCH_BYTES * tokens);
         double work = 4.0 * config.parameterCount() * tokens + 2.0 * trained * tokens;
@@ -119,15 +121,22 @@ record RunPlan(
     }
 
     private static long storedBytes(CausalLm model) {
-        long bytes = 0;
+        long bytes = maskBytes(model);
         for (Linear linear : model.root().find(Linear.class).values()) {
             Weight w = linear.weight();
             bytes += w.parameter().filter(Tensor::tracked).isPresent()
                     ? 0
                     : w.matrix().bytes();
-            bytes += w instanceof MaskedWeight ? (long) Float.BYTES * w.out() * w.in() : 0; // the mask
         }
         return bytes;
+    }
+
+    private static long maskBytes(CausalLm model) {
+        return model.root().find(Linear.class).values().stream()
+                .map(Linear::weight)
+                .filter(w -> w instanceof MaskedWeight)
+                .mapToLong(w -> (long) Float.BYTES * w.out() * w.in())
+                .sum();
     }
 
     /** Of floats per token that a block keeps: two streams, queries, keys, values, attention's output, gate and up projection. */
