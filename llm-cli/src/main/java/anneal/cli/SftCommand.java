@@ -5,6 +5,8 @@ import anneal.nn.Linear;
 import anneal.nn.TransposedWeight;
 import anneal.peft.AdaLora;
 import anneal.peft.Adapters;
+import anneal.peft.LastLayers;
+import anneal.peft.Method;
 import anneal.peft.RankReport;
 import anneal.quant.Mask;
 import anneal.quant.Pruning;
@@ -17,6 +19,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.function.Predicate;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -103,10 +106,10 @@ final class SftCommand implements Callable<Integer> {
                     run.data.truncate ? TrainingData.Long.TRUNCATED : TrainingData.Long.REFUSED,
                     lm.model().contextLength());
             TrainingRun training = new TrainingRun(spec, run, lm);
-            if (keepZeros) {
-                keepZeros(lm, memory);
-            }
             if (full) {
+                if (keepZeros) {
+                    keepZeros(lm, path -> true, memory);
+                }
                 RunPlan.requireState(lm.model().config().parameterCount(), run.steps, RunPlan.availableBytes());
                 lm.trainable();
                 return training.runFull(lm.model().root()::parameters, data);
@@ -114,20 +117,31 @@ final class SftCommand implements Callable<Integer> {
             if (format != null) {
                 QuantizeFlags.apply(format, lm, spec.commandLine().getOut());
             }
-            Adapters adapters = adapter.method(model.toString(), lm.tokenizer())
-                    .attach(lm.model().root(), run.steps.seed);
+            Method method = adapter.method(model.toString(), lm.tokenizer());
+            if (keepZeros) {
+                keepZeros(lm, trained(method, lm), memory);
+            }
+            Adapters adapters = method.attach(lm.model().root(), run.steps.seed);
             return training.run(adapters, data, folder -> save(adapters, folder));
         }
     }
 
-    private void keepZeros(Pretrained lm, Arena memory) {
+    /** Whether a layer of the blocks is trained by a method that trains weights. */
+    private static Predicate<String> trained(Method method, Pretrained lm) {
+        Map<String, Linear> last =
+                method instanceof LastLayers m ? m.layers(lm.model().root()) : null;
+        return path -> last == null || last.containsKey(path);
+    }
+
+    /** Masks zeros of the layers that are trained. */
+    private void keepZeros(Pretrained lm, Predicate<String> trained, Arena memory) {
         Map<String, Linear> layers = lm.model().root().find(Linear.class);
         if (!full && layers.values().stream().anyMatch(l -> l.weight() instanceof TransposedWeight)) {
             // a masked matrix is [out, in]: a file of such copies would not fit the model
             throw new IllegalArgumentException(
                     model + ": --keep-zeros needs --full with this family, whose matrices are stored [in, out]");
         }
-        Map<String, Mask> masks = Pruning.keepZeros(lm.model().root(), memory);
+        Map<String, Mask> masks = Pruning.keepZeros(lm.model().root(), trained, memory);
         long zeros = masks.values().stream().mapToLong(Mask::dropped).sum();
         long size = masks.keySet().stream()
                 .mapToLong(

@@ -304,7 +304,6 @@ class PruneCommandTest extends TinyModelFixture {
     }
 
     private List<Object> sft(Path pruned, String output, int steps, Object... more) {
-        Path data = TinyModel.conversations(dir.resolve("train.jsonl"), 12);
         return with(
                 Cli.tune(pruned, data, dir.resolve(output), steps),
                 with(List.of("--lr-scheduler", "constant", "--warmup", 0, "--valid-split", 0), more)
@@ -359,7 +358,11 @@ class PruneCommandTest extends TinyModelFixture {
             for (boolean keep : new boolean[] {true, false}) {
                 String name = method + keep;
                 List<Object> run = sft(pruned, name, 2, "--adapter", method);
-                ok((keep ? with(run, "--keep-zeros") : run).toArray());
+                Cli tuned = ok((keep ? with(run, "--keep-zeros") : run).toArray());
+                assertThat(tuned.out()
+                                .contains("zeros of " + (method.equals("lisa") ? 14 : 7) + " matrices stay (50.0 %)"))
+                        .as("of the matrices that are trained: " + tuned.out())
+                        .isEqualTo(keep);
                 ok(
                         "merge",
                         "--model",
@@ -403,7 +406,7 @@ class PruneCommandTest extends TinyModelFixture {
 
     @Test
     void zerosThatCannotBeKept() {
-        bad(sft(model, "out", 2, "--full", "--keep-zeros"), "no matrix of the model has 1 % of its numbers at 0");
+        bad(sft(model, "out", 2, "--full", "--keep-zeros"), "none of 14 matrices has 1 % of its numbers at 0");
         bad(sft(model, "out", 2, "--keep-zeros"), "--keep-zeros needs --full, --adapter lisa or last_layers");
         bad(
                 sft(model, "out", 2, "--keep-zeros", "--adapter", "lisa", "--quantize", "nf4"),

@@ -39,16 +39,30 @@ public record LastLayers(int count, boolean head, String baseModel) implements M
         return new LastLayers(count, true, baseModel);
     }
 
-    CopyTuning tuning(Module root) {
+    /**
+     * The linear layers of a model that are trained, by path.
+     *
+     * @throws IllegalArgumentException if the model has fewer blocks
+     */
+    public Map<String, Linear> layers(Module root) {
         Map<String, Linear> linears = root.find(Linear.class);
+        int blocks = blocks(linears);
+        linears.keySet().removeIf(path -> !trained(path, blocks));
+        return linears;
+    }
+
+    CopyTuning tuning(Module root) {
         Map<String, Norm> norms = root.find(Norm.class);
-        int blocks = Targets.requireBlocks(linears.keySet(), "LastLayers: count", count);
+        int blocks = blocks(root.find(Linear.class));
         if (head) {
             requireOwnHead(root);
         }
-        linears.keySet().removeIf(path -> !trained(path, blocks));
         norms.keySet().removeIf(path -> !trained(path, blocks));
-        return new CopyTuning(linears, norms, CopyTuning.Part.ALL, "");
+        return new CopyTuning(layers(root), norms, CopyTuning.Part.ALL, "");
+    }
+
+    private int blocks(Map<String, Linear> linears) {
+        return Targets.requireBlocks(linears.keySet(), "LastLayers: count", count);
     }
 
     private boolean trained(String path, int blocks) {

@@ -2,6 +2,7 @@ package anneal.quant;
 
 import anneal.kernels.F32Matrix;
 import anneal.kernels.Matrix;
+import anneal.nn.DenseWeight;
 import anneal.nn.Weight;
 import anneal.tensor.Ops;
 import anneal.tensor.Shape;
@@ -34,10 +35,16 @@ public final class MaskedWeight implements Weight {
         ones.set(keep);
     }
 
-    /** The same numbers, and the same places that are pruned. */
+    private MaskedWeight(Tensor tensor, Tensor ones, Mask mask) {
+        this.tensor = tensor;
+        this.ones = ones;
+        this.mask = mask;
+    }
+
+    /** The same numbers, and the same places that are pruned: the mask itself is shared, and must live as long as the copy. */
     @Override
     public Weight trainableCopy(Arena to) {
-        return new MaskedWeight(matrix(), mask, to);
+        return new MaskedWeight(DenseWeight.copy(matrix(), to).tensor(), ones, mask);
     }
 
     private Tensor masked() {

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
@@ -113,16 +114,23 @@ public record Pruning(Choice pattern, String layers) {
         return apply(root, norms, arena, watch);
     }
 
+    /** The same for all linear layers inside the blocks. */
+    public static Map<String, Mask> keepZeros(Module root, Arena arena) {
+        return keepZeros(root, path -> true, arena);
+    }
+
     /**
      * Masks of the zeros that the linear layers inside the blocks have already, as a pruned model does when it is read from a file: from
      * then on they stay through fine-tuning.
      *
+     * @param which paths of layers that are wanted: those that will be trained, since a mask and its floats take memory
      * @param arena where masked weights live
      * @return the mask of each layer with a zero, by path; its weight is a {@link MaskedWeight} now
      * @throws IllegalArgumentException if no matrix has a part of 1 % at 0, or one is quantised: there rounding makes zeros too
      */
-    public static Map<String, Mask> keepZeros(Module root, Arena arena) {
+    public static Map<String, Mask> keepZeros(Module root, Predicate<String> which, Arena arena) {
         Map<String, Linear> layers = matching(root, BLOCKS);
+        layers.keySet().removeIf(which.negate());
         Map<String, Mask> masks = new LinkedHashMap<>();
         layers.forEach((path, linear) -> {
             String format = linear.weight().format();
@@ -139,7 +147,8 @@ public record Pruning(Choice pattern, String layers) {
         if (most < NOTICEABLE) {
             throw new IllegalArgumentException(String.format(
                     Locale.ROOT,
-                    "keep zeros: no matrix of the model has 1 %% of its numbers at 0 (the most is %.2f %%), so it was not pruned",
+                    "keep zeros: none of %d matrices has 1 %% of its numbers at 0 (the most is %.2f %%), so they were not pruned",
+                    layers.size(),
                     100 * most));
         }
         masks.forEach((path, mask) -> plug(layers.get(path), mask, arena));

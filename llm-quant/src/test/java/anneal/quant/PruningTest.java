@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import anneal.nn.DenseWeight;
 import anneal.nn.Linear;
 import anneal.nn.Module;
+import anneal.nn.Weight;
 import anneal.quant.Pruning.Choice;
 import anneal.tensor.Memory;
 import anneal.tensor.Ops;
@@ -175,7 +176,11 @@ class PruningTest {
         Net dense = new Net(arena);
         assertThatThrownBy(() -> Pruning.keepZeros(dense, arena))
                 .hasMessage(
-                        "keep zeros: no matrix of the model has 1 % of its numbers at 0 (the most is 0.00 %), so it was not pruned");
+                        "keep zeros: none of 2 matrices has 1 % of its numbers at 0 (the most is 0.00 %), so they were not pruned");
+        Weight before = read.up.weight();
+        assertThatThrownBy(() -> Pruning.keepZeros(read, path -> path.endsWith("down"), arena))
+                .hasMessageStartingWith("keep zeros: none of 1 matrices has 1 %");
+        assertThat(read.up.weight()).isSameAs(before);
         Quantizer.format(new Int8()).apply(dense);
         assertThatThrownBy(() -> Pruning.keepZeros(dense, arena))
                 .hasMessageContaining("keep zeros: layers.0.up is stored as INT8, where zeros come from rounding too");
