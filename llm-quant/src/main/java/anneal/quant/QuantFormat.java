@@ -60,7 +60,7 @@ public sealed interface QuantFormat permits Nf4, Fp4, Int8, GgufBlocks, GroupInt
             return four.group(1).equals("nf4") ? new Nf4(block, nested) : new Fp4(block, nested);
         }
         Matcher group =
-                Pattern.compile("int([2-8])-(?:row|g(\\d{1,6}))(-asym)?").matcher(lower);
+                Pattern.compile("int([2-8])-(?:row|g([1-9]\\d{0,5}))(-asym)?").matcher(lower);
         if (group.matches()) {
             int size = group.group(2) == null ? GroupInt.ROW : Integer.parseInt(group.group(2));
             return new GroupInt(Integer.parseInt(group.group(1)), size, group.group(3) == null);

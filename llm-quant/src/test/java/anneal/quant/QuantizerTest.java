@@ -129,6 +129,7 @@ class QuantizerTest {
                 .hasMessage("GroupInt: a group has at least one number, not -1");
         assertThatThrownBy(() -> new GgufBlocks(BlockFormat.Q2_K))
                 .hasMessage("GgufBlocks: Q2_K is read, but nothing is quantised into it");
+        assertThatThrownBy(() -> QuantFormat.of("int4-g0")).hasMessageStartingWith("\"int4-g0\" is no format");
         assertThatThrownBy(() -> QuantFormat.of("nf5"))
                 .hasMessageStartingWith("\"nf5\" is no format; there are nf4, fp4");
         assertThatThrownBy(() -> GgufBlocks.Q4_K.requireFits(96))
