@@ -121,6 +121,7 @@ final class MergeCommand implements Callable<Integer> {
             throw new IllegalArgumentException(
                     (format != null ? "--format" : "--dtype") + " does not go with --keep-format");
         }
+        ModelFlags.requireType(dtype, gguf());
         if (!rounds() && (probe != null || bound != null)) {
             throw new IllegalArgumentException((probe != null ? "--probe" : "--bound")
                     + " needs --keep-format, or a --dtype in which numbers are rounded");

@@ -88,6 +88,17 @@ final class ModelFlags {
         return adapters;
     }
 
+    /** Throws if {@link #save} could not write in a type, null being none asked for: before minutes are spent on what is written. */
+    static void requireType(DType type, boolean gguf) {
+        if (type == null || type == DType.F32 || type == DType.F16 || type == DType.BF16) {
+            return;
+        }
+        if (!gguf || type != DType.Q8_0) {
+            throw new IllegalArgumentException(
+                    "--dtype " + type + " must be " + (gguf ? "f32, f16, bf16 or q8_0" : "f32, f16 or bf16"));
+        }
+    }
+
     /**
      * Writes a model and shows how far it is.
      *

@@ -202,6 +202,7 @@ final class PruneCommand implements Callable<Integer> {
         require(
                 method != How.svd || !gguf(),
                 "--output " + output + ": no GGUF file holds matrices as products; name a folder");
+        ModelFlags.requireType(dtype, gguf());
         require(sparsity == null || sparsity > 0 && sparsity < 1, "--sparsity " + sparsity + " must be in (0, 1)");
         require(method != How.nm || sparsity == null, "--sparsity does not go with --method nm: --pattern says it");
         require(method == How.nm || pattern == null, "--pattern needs --method nm");

@@ -222,9 +222,7 @@ final class QuantizeCommand implements Callable<Integer> {
         RunFlags.require("--windows", text.windows == null ? 1 : text.windows, 1);
         RunFlags.require("--window", text.window == null ? 2 : text.window, 2);
         RunFlags.require("--threads", threads == null ? 1 : threads, 1);
-        if (dtype != null && dtype != DType.F32 && dtype != DType.F16 && dtype != DType.BF16) {
-            throw new IllegalArgumentException("--dtype " + dtype + " must be f32, f16 or bf16");
-        }
+        ModelFlags.requireType(dtype, false);
         RunFolder.requireNew(output, "");
         RunFolder.requireNew(report("json"), "");
         RunFolder.requireNew(report("png"), "");

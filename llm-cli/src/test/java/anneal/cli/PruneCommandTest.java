@@ -297,6 +297,7 @@ class PruneCommandTest extends TinyModelFixture {
         bad(prune("svd", "out", "--energy", 1), "--energy 1.0 must be in (0, 1)");
         bad(prune("layers", "out", "--sparsity", 0.5, "--energy", 0.5, "--data", text), "--energy needs --method svd");
         bad(prune("svd", "out.gguf", "--sparsity", 0.5), "no GGUF file holds matrices as products; name a folder");
+        bad(prune("magnitude", "out", "--sparsity", 0.5, "--dtype", "q8_0"), "--dtype Q8_0 must be f32, f16 or bf16");
         bad(prune("random", "out", "--sparsity", 0.5), "--method", "random", "wanda");
         assertThat(dir.resolve("out")).doesNotExist();
         bad(with(prune("magnitude", "out", "--sparsity", 0.5), "--output", shared), "output exists already");

@@ -136,7 +136,9 @@ class UsingCommandsTest extends TinyModelFixture {
         bad(with(merge, "--output", folder), "merged", "exists");
         bad(with(merge, "--output", file, "--format", "gguf"), "merged.gguf", "exists");
         bad(with(merge, "--output", dir.resolve("new"), "--dtype", "f12"), "--dtype", "f12");
-        bad(with(merge, "--output", dir.resolve("new"), "--dtype", "q4_0"), "Q4_0");
+        bad(with(merge, "--output", dir.resolve("new"), "--dtype", "q4_0"), "--dtype Q4_0 must be f32, f16 or bf16");
+        List<Object> gguf = with(merge, "--output", dir.resolve("new.gguf"), "--format", "gguf");
+        bad(with(gguf, "--dtype", "q4_0"), "--dtype Q4_0 must be f32, f16, bf16 or q8_0");
         assertThat(dir.resolve("new")).doesNotExist();
     }
 
