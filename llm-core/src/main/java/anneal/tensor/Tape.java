@@ -264,7 +264,8 @@ public final class Tape {
      *
      * <p>Nobody but the backward pass may read y afterwards: {@link Tensor#buf} throws then. While nothing is recorded, y stays.
      *
-     * @param y a result of this scope, read by what computed {@code last} and by nothing recorded later
+     * @param y a result of this scope, read by what computed {@code last} and by nothing recorded later; not the matrix of a product,
+     *     which keeps its memory
      * @param last computed from y
      * @param again gives y's numbers once more, bit for bit
      * @param inputs what {@code again} reads; may not be changed in place until then
