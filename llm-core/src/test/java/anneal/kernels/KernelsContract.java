@@ -110,18 +110,45 @@ abstract class KernelsContract {
             MemorySegment x = buffers.normal(random, (long) m * k, 1), w = buffers.normal(random, (long) n * k, 1);
             float[] a = Buffers.floats(x), b = Buffers.floats(w);
             for (Kind kind : Kind.values()) {
-                Matrix matrix = kind == Kind.MATMUL_T ? new F32Matrix(w, n, k) : new F32Matrix(w, k, n);
                 float[] left = operands(compute, kind, m, a), right = operands(compute, kind, m, b);
-                check(kind, s, left, right, (y, alpha, add) -> {
-                    switch (kind) {
-                        case MATMUL_T -> kernels.matmulT(y, x, matrix, m, alpha, add);
-                        case MATMUL -> kernels.matmul(y, x, matrix, m, alpha, add);
-                        case MATMUL_TN -> kernels.matmulTN(y, x, w, m, n, k, alpha, add);
-                    }
-                });
+                check(kind, s, left, right, (y, alpha, add) -> multiply(kernels, kind, s, y, x, w, alpha, add));
             }
             assertThat(Buffers.floats(x)).as("x stays as it is").isEqualTo(a);
             buffers.assertGuards();
+        }
+    }
+
+    private static void multiply(
+            Kernels kernels,
+            Kind kind,
+            int[] s,
+            MemorySegment y,
+            MemorySegment x,
+            MemorySegment w,
+            float alpha,
+            boolean add) {
+        int m = s[0], n = s[1], k = s[2];
+        switch (kind) {
+            case MATMUL_T -> kernels.matmulT(y, x, new F32Matrix(w, n, k), m, alpha, add);
+            case MATMUL -> kernels.matmul(y, x, new F32Matrix(w, k, n), m, alpha, add);
+            case MATMUL_TN -> kernels.matmulTN(y, x, w, m, n, k, alpha, add);
+        }
+    }
+
+    /** The largest floats, above the largest bf16 of all, are multiplied as others are. */
+    @ParameterizedTest
+    @EnumSource(Kind.class)
+    void largestFloats(Kind kind) {
+        int[] s = {21, 35, 40};
+        try (Buffers buffers = new Buffers()) {
+            Random random = new Random(13);
+            MemorySegment x = buffers.normal(random, 21 * 40, 1), w = buffers.normal(random, 35 * 40, 0x1p-10);
+            for (int i = 0; i < 21 * 40; i += 37) {
+                x.setAtIndex(JAVA_FLOAT, i, i % 2 == 0 ? Float.MAX_VALUE : -3.397e38f);
+            }
+            check(kind, s, Buffers.floats(x), Buffers.floats(w), (y, alpha, add) -> {
+                multiply(kernels(), kind, s, y, x, w, alpha, add);
+            });
         }
     }
 
@@ -141,11 +168,7 @@ abstract class KernelsContract {
                 x.set(JAVA_FLOAT_UNALIGNED, 4L * random.nextInt(m * k), odd[i % odd.length]);
             }
             MemorySegment y = buffers.filled(m * n + 1L, 0).asSlice(4, 4L * m * n);
-            switch (kind) {
-                case MATMUL_T -> kernels().matmulT(y, x, new F32Matrix(w, n, k), m, 1, false);
-                case MATMUL -> kernels().matmul(y, x, new F32Matrix(w, k, n), m, 1, false);
-                case MATMUL_TN -> kernels().matmulTN(y, x, w, m, n, k, 1, false);
-            }
+            multiply(kernels(), kind, new int[] {m, n, k}, y, x, w, 1, false);
             buffers.assertGuards();
             float[] a = x.toArray(JAVA_FLOAT_UNALIGNED), b = w.toArray(JAVA_FLOAT_UNALIGNED);
             float[] got = y.toArray(JAVA_FLOAT_UNALIGNED);

@@ -14,6 +14,8 @@ final class AmxPackingCode {
     private static final int FLOAT = 4, WIDTH = AmxProduct.WIDTH;
     /** Depths of a step. */
     static final int STEP = 32;
+    /** What vrangeps takes: of two numbers the one nearer to 0, with the sign of the first. */
+    private static final int SMALLER_MAGNITUDE = 2;
     /** Bytes of 16 floats, and of a line of a tile. */
     private static final int LINE = 64;
 
@@ -69,9 +71,25 @@ final class AmxPackingCode {
         }
     }
 
-    /** What is left of an infinite number is 0, so that its parts add up to it. */
+    /** The largest bf16 in every lane of zmm30; RAX is lost. */
+    private void largest() {
+        if (parts > 1) {
+            constants.broadcast(z, z.reg(30), 0x7F7F_0000);
+        }
+    }
+
+    /** z(to), which may not be z(rest), = 16 floats whose rounded numbers are part number {@code part} of what is left. */
+    private Zmm part(int part, Zmm rest, Zmm to) {
+        if (part > 0 || parts == 1) {
+            return rest;
+        }
+        z.vrangeps(to, rest, z.reg(30), SMALLER_MAGNITUDE); // larger ones would be infinite once rounded
+        return to;
+    }
+
+    /** Behind the second part what is left of an infinite number, or of none, is 0, so that the parts add up to it. */
     private void finite(Zmm rest, int part) {
-        if (part == 0) {
+        if (part == 1) {
             z.vfpclassps(Mask.keep(3), rest, AmxProduct.NOT_FINITE);
             z.clear(rest, Mask.keep(3));
         }
@@ -85,10 +103,12 @@ final class AmxPackingCode {
      * <pre>
      * RDI  the panel       R10  the row's line in it, R12 the same at the step       RBX  rows left in the panel
      * RDX  the row         RAX  the same at the step    R11  depth left      R9  depth     RBP  depths after the last whole step
+     * zmm30  the largest bf16
      * </pre>
      */
     static byte[] rows(int parts) {
         AmxPackingCode code = new AmxPackingCode(parts);
+        code.largest();
         return code.rows(STEP, STEP * FLOAT, code::line);
     }
 
@@ -148,7 +168,7 @@ final class AmxPackingCode {
         for (int part = 0; part < parts; part++) {
             for (int i = 0; i < 2; i++) {
                 Ymm bf16 = y.reg(2 + i);
-                z.vcvtneps2bf16(bf16, z.reg(i));
+                z.vcvtneps2bf16(bf16, part(part, z.reg(i), z.reg(2 + i)));
                 y.vmovups(Mem.at(Gp.R12, part * AmxProduct.PART + i * LINE / 2), bf16);
                 if (part + 1 < parts) {
                     Zmm wide = z.reg(4 + i);
@@ -184,7 +204,7 @@ final class AmxPackingCode {
      * <pre>
      * RDI  the strip      R10  the line in it         RBX  lines left in the step
      * RDX  the strip's first column     RAX  the same at the depth     R11  depth left     R9  columns left
-     * zmm31  zeros
+     * zmm31  zeros, zmm30  the largest bf16
      * </pre>
      */
     static byte[] columns(int parts) {
@@ -194,6 +214,7 @@ final class AmxPackingCode {
     private byte[] columns() {
         Gp[] saved = {Gp.RBX};
         a.push(Gp.RBX);
+        largest();
         z.vxorps(z.reg(31), z.reg(31), z.reg(31));
         Label strip = new Label(), step = new Label(), pair = new Label(), odd = new Label(), none = new Label();
         Label next = new Label(), wide = new Label(), done = new Label();
@@ -256,7 +277,7 @@ final class AmxPackingCode {
                 for (int i = 0; i < rows; i++) {
                     Zmm wide = z.reg(lost + i);
                     Ymm bf16 = y.reg(lost + i);
-                    z.vcvtneps2bf16(bf16, z.reg(first + i));
+                    z.vcvtneps2bf16(bf16, part(part, z.reg(first + i), wide));
                     z.vpmovzxwd(wide, bf16);
                     if (i == 1 || part + 1 < parts) {
                         Zmm high = i == 1 ? wide : z.reg(6 + first);

@@ -310,6 +310,12 @@ final class Vectors<V extends Vec> {
         asm.put(classes);
     }
 
+    /** Of each two numbers one, with a sign: {@code choice} says which, Intel's manual how. AVX-512 DQ. */
+    void vrangeps(V to, V a, V b, int choice) {
+        register(new Op(M3A, P66, 0x50).evex(), to.number(), a.number(), b.number(), null);
+        asm.put(choice);
+    }
+
     /** The lanes of the mask become 0; AVX-512. */
     void clear(V to, Mask mask) {
         register(new Op(M0F, P66, 0xEF).evex(), to.number(), to.number(), to.number(), mask);

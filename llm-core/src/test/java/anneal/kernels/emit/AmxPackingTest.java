@@ -141,11 +141,12 @@ class AmxPackingTest {
 
     private static short[] split(int parts, float x) {
         short[] all = new short[parts];
-        float rest = x;
+        float most = Float.intBitsToFloat(0x7F7F0000), rest = x; // the largest bf16
         for (int i = 0; i < parts; i++) {
-            all[i] = bf16(rest);
+            boolean above = parts > 1 && i == 0 && !(Math.abs(rest) < most);
+            all[i] = bf16(above ? Math.copySign(most, rest) : rest);
             rest -= Float.intBitsToFloat(all[i] << 16);
-            rest = Float.isFinite(rest) ? rest : 0;
+            rest = i == 1 && !Float.isFinite(rest) ? 0 : rest;
         }
         return all;
     }
@@ -176,6 +177,7 @@ class AmxPackingTest {
             Float.NEGATIVE_INFINITY,
             Float.MIN_VALUE,
             Float.MAX_VALUE,
+            -3.397e38f,
             1e-37f
         };
         MemorySegment s = GuardedMemory.allocate(own, 4L * ((long) (rows - 1) * apart + width), random.nextBoolean());
@@ -217,7 +219,8 @@ class AmxPackingTest {
     @Test
     void threePartsAreTheWholeFloat() {
         for (int i = 0; i < 100_000; i++) {
-            float x = (float) (random.nextGaussian() * Math.pow(10, random.nextInt(-25, 25)));
+            float x =
+                    i == 0 ? Float.MAX_VALUE : (float) (random.nextGaussian() * Math.pow(10, random.nextInt(-25, 25)));
             double sum = 0;
             for (short part : split(3, x)) {
                 sum += Float.intBitsToFloat(part << 16);

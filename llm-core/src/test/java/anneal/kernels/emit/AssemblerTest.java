@@ -283,6 +283,7 @@ class AssemblerTest {
         y.three("vcvtne2ps2bf16", "", true, Vectors::vcvtne2ps2bf16);
         z.three("vcvtne2ps2bf16", Vectors::vcvtne2ps2bf16);
         z.three("vdpbf16ps", Vectors::vdpbf16ps);
+        z.three("vrangeps", ", 2", true, (v, a, b, c) -> v.vrangeps(a, b, c, 2));
         z.three("vpdpbusd", Vectors::vpdpbusd);
         z.memory("vmovups REG{k3}, MEM", (v, a, m) -> v.vmovups(a, Mask.keep(3), m));
         z.memory("vmovups REG{k1}{z}, MEM", (v, a, m) -> v.vmovups(a, Mask.zero(1), m));
