@@ -152,6 +152,25 @@ abstract class KernelsContract {
         }
     }
 
+    /** What is no number reaches its own row and changes no bit of the others. */
+    @ParameterizedTest
+    @EnumSource(Kind.class)
+    void rowsDoNotDisturbEachOther(Kind kind) {
+        int m = 40, n = 70, k = 100, row = 5;
+        int[] s = {m, n, k};
+        try (Buffers buffers = new Buffers()) {
+            Random random = new Random(14);
+            MemorySegment x = buffers.normal(random, (long) m * k, 1), w = buffers.normal(random, (long) n * k, 1);
+            MemorySegment y = buffers.filled((long) m * n, 0);
+            multiply(kernels(), kind, s, y, x, w, 1, false);
+            float[] expected = Buffers.floats(y);
+            Arrays.fill(expected, row * n, (row + 1) * n, Float.NaN);
+            x.setAtIndex(JAVA_FLOAT, kind == Kind.MATMUL_TN ? 7 * m + row : row * k + 7, Float.NaN);
+            multiply(kernels(), kind, s, y, x, w, 1, false);
+            assertThat(Buffers.floats(y)).isEqualTo(expected);
+        }
+    }
+
     /** Infinities and NaN come out where they belong and nowhere else, denormals count, and floats may lie at any address. */
     @ParameterizedTest
     @EnumSource(Kind.class)

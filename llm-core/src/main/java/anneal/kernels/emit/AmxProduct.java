@@ -18,9 +18,9 @@ import java.util.function.IntConsumer;
  * </pre>
  *
  * <p>Six products in AMX take less time than one in vectors, which multiply 16 times fewer numbers; sums are as exact as sums of
- * floats. An infinite number has one part, and infinity times a part that is 0 is NaN: where a sum is not finite, the tile is computed
- * again in vectors from the sums of the parts. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
- * Computations", arXiv:1904.06376. Parts below 2^-126 are 0, and so are such sums.
+ * floats. Infinity times a part that is 0 is NaN: a sum that is not finite is computed again in vectors, from the sums of the parts.
+ * Parts below 2^-126 are 0, and so are such sums. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype
+ * For Higher-Precision Computations", arXiv:1904.06376.
  *
  * <p>Operands are packed in steps of 64 bytes of depth of 32 rows or columns: for each part two tiles of 1024 bytes. In a tile of the
  * left operand a line is 32 depths of a row (64, if they are bytes), in one of the right operand it is a word, two depths or four, of 16
@@ -287,32 +287,6 @@ public final class AmxProduct extends BlockProduct {
             asm.jnz(left);
         }
 
-        /**
-         * Computes the sums again if one is not finite: times 0 it is NaN, and so is what it is added to. Rows that are not there hold
-         * anything.
-         */
-        private void notFinite(int high) {
-            Label row = new Label(), finite = new Label();
-            for (int i = 0; i < 3; i++) {
-                v.vxorps(v.reg(i), v.reg(i), v.reg(i));
-            }
-            asm.mov(Gp.RBP, Gp.R11);
-            rowsThatAre(high);
-            asm.bind(row);
-            v.vfmadd231ps(v.reg(0), v.reg(2), Mem.at(Gp.RBP));
-            v.vfmadd231ps(v.reg(1), v.reg(2), Mem.at(Gp.RBP, 64));
-            asm.add(Gp.RBP, LINE);
-            asm.sub(Gp.RDX, 1);
-            asm.jnz(row);
-            v.vaddps(v.reg(0), v.reg(0), v.reg(1));
-            v.vfpclassps(Mask.keep(3), v.reg(0), NOT_FINITE);
-            v.kortestw(Mask.keep(3), Mask.keep(3));
-            asm.jz(finite);
-            asm.mov(Mem.at(Gp.RDI, END), Gp.RBP);
-            again();
-            asm.bind(finite);
-        }
-
         /** RDX = rows of the tiles that there are. */
         private void rowsThatAre(int high) {
             Label fewer = new Label();
@@ -323,12 +297,25 @@ public final class AmxProduct extends BlockProduct {
             asm.bind(fewer);
         }
 
-        /** The sums in vectors, row by row: RDX bytes from the panel's first line to the row's, RSI pairs left. */
-        private void again() {
-            Label row = new Label(), step = new Label(), pair = new Label();
+        /**
+         * Computes each sum that is not finite again, in vectors: RDX bytes from the panel's first line to the row's, RSI pairs left,
+         * k3 and k4 which of a row's sums they are. Rows that are not there hold anything.
+         */
+        private void notFinite(int high) {
+            Label row = new Label(), step = new Label(), pair = new Label(), next = new Label();
+            rowsThatAre(high);
+            asm.imul(Gp.RDX, Gp.RDX, LINE);
+            asm.add(Gp.RDX, Gp.R11);
+            asm.mov(Mem.at(Gp.RDI, END), Gp.RDX);
             asm.mov(Gp.RBP, Gp.R11);
             asm.mov(Gp.RDX, 0);
             asm.bind(row);
+            for (int i = 0; i < 2; i++) {
+                v.vmovups(v.reg(i), Mem.at(Gp.RBP, 64 * i));
+                v.vfpclassps(Mask.keep(3 + i), v.reg(i), NOT_FINITE);
+            }
+            v.kortestw(Mask.keep(3), Mask.keep(4));
+            asm.jz(next);
             v.vxorps(v.reg(0), v.reg(0), v.reg(0));
             v.vxorps(v.reg(1), v.reg(1), v.reg(1));
             asm.mov(Gp.R14, Mem.at(Gp.RDI, STRIP));
@@ -355,13 +342,15 @@ public final class AmxProduct extends BlockProduct {
                 asm.sub(Gp.RAX, form.stepWords());
                 asm.jnz(step);
             });
-            v.vmovups(Mem.at(Gp.RBP), v.reg(0));
-            v.vmovups(Mem.at(Gp.RBP, 64), v.reg(1));
+            for (int i = 0; i < 2; i++) {
+                v.vmovups(Mem.at(Gp.RBP, 64 * i), Mask.keep(3 + i), v.reg(i));
+            }
+            asm.mov(Gp.RSI, 64);
+            asm.bind(next);
             asm.add(Gp.RBP, LINE);
             asm.add(Gp.RDX, 64);
             asm.cmp(Gp.RBP, Mem.at(Gp.RDI, END));
             asm.jnz(row);
-            asm.mov(Gp.RSI, 64);
         }
 
         /** zmm(to) = the sum of a depth's parts, the smallest first, of the pairs that {@code load} brings into zmm5 and after. */
