@@ -11,7 +11,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Chooses the tier once: the one that {@code -Danneal.kernels} names, or the first that this machine can have of emitted, vector,
- * blas, scalar. {@code -Danneal.cpu=avx2|avx512|avx512_bf16} keeps emitted code to a level of the processor. A tier that was
+ * blas, scalar. {@code -Danneal.cpu=avx2|avx512|avx512_bf16|amx} keeps emitted code to a level of the processor. A tier that was
  * named and cannot be had is an error; a tier that is passed over costs one warning with its remedy.
  */
 final class KernelLookup {

@@ -74,10 +74,22 @@ public final class AmxProduct extends BlockProduct {
 
     private final Form form;
 
-    /** Emits the product; the code lives as long as the arena. */
+    /**
+     * Emits the product; the code lives as long as the arena.
+     *
+     * @throws IllegalArgumentException if there is no AMX here; asking is also what makes the system allow its registers
+     */
     public AmxProduct(Form form, Arena arena) {
-        super(arena, new Generator(form).code());
+        super(arena, code(form));
         this.form = form;
+    }
+
+    private static byte[] code(Form form) {
+        String obstacle = CpuFeatures.obstacle(Level.AMX);
+        if (obstacle != null) {
+            throw new IllegalArgumentException("emit: no products by AMX: " + obstacle);
+        }
+        return new Generator(form).code();
     }
 
     @Override

@@ -141,7 +141,7 @@ public final class CpuFeatures {
     private static final int AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31;
     private static final int VNNI = 11;
     private static final int BF16 = 5;
-    private static final int AMX_BF16 = 22, AMX_TILE = 24;
+    private static final int AMX_BF16 = 22, AMX_TILE = 24, AMX_INT8 = 25;
     /** "Genu" of GenuineIntel. */
     private static final int INTEL = 0x756E6547;
 
@@ -168,6 +168,7 @@ public final class CpuFeatures {
         if (level.has(Level.AMX)) {
             check(all, "AMX", leaf7D >> AMX_TILE & 1);
             check(all, "AMX BF16", leaf7D >> AMX_BF16 & 1);
+            check(all, "AMX INT8", leaf7D >> AMX_INT8 & 1);
             check(all, "tile registers", (saved & SAVED_TILES) == SAVED_TILES && tilesAllowed() ? 1 : 0);
         }
         return all;

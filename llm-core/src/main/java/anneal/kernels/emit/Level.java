@@ -15,7 +15,7 @@ public enum Level {
     AVX512(512, 32),
     /** AVX-512 BF16 and VNNI too: products of pairs of bf16 and of four bytes. */
     AVX512_BF16(512, 32),
-    /** AMX with tiles of bf16 too: a unit that multiplies small matrices. */
+    /** AMX with tiles of bf16 and of bytes too: a unit that multiplies small matrices. */
     AMX(512, 32);
 
     private final int bits;

@@ -308,7 +308,8 @@ class RowProductsTest {
         assertThat(CpuFeatures.obstacle(Level.AVX512_BF16) == null)
                 .isEqualTo(flags.contains(" avx512_bf16 ") && flags.contains(" avx512_vnni "));
         assertThat(CpuFeatures.obstacle(Level.AMX) == null)
-                .isEqualTo(flags.contains(" amx_tile ") && flags.contains(" amx_bf16 "));
+                .isEqualTo(
+                        flags.contains(" amx_tile ") && flags.contains(" amx_bf16 ") && flags.contains(" amx_int8 "));
         assertThat(flags).contains(" avx2 ", " fma ", " f16c ");
     }
 }
