@@ -309,12 +309,9 @@ public final class AmxProduct extends BlockProduct {
             asm.bind(fewer);
         }
 
-        /**
-         * Computes each sum that is not finite again, in vectors: RDX bytes from the panel's first line to the row's, RSI pairs left,
-         * k3 and k4 which of a row's sums they are. Rows that are not there hold anything.
-         */
+        /** Computes each sum that is not finite again: k3 and k4 are which of a row's. Rows that are not there hold anything. */
         private void notFinite(int high) {
-            Label row = new Label(), step = new Label(), pair = new Label(), next = new Label();
+            Label row = new Label(), next = new Label(), again = new Label(), end = new Label();
             rowsThatAre(high);
             asm.imul(Gp.RDX, Gp.RDX, LINE);
             asm.add(Gp.RDX, Gp.R11);
@@ -327,7 +324,25 @@ public final class AmxProduct extends BlockProduct {
                 v.vfpclassps(Mask.keep(3 + i), v.reg(i), NOT_FINITE);
             }
             v.kortestw(Mask.keep(3), Mask.keep(4));
-            asm.jz(next);
+            asm.jnz(again);
+            asm.bind(next);
+            asm.add(Gp.RBP, LINE);
+            asm.add(Gp.RDX, 64);
+            asm.cmp(Gp.RBP, Mem.at(Gp.RDI, END));
+            asm.jnz(row);
+            asm.jmp(end);
+            asm.bind(again);
+            sumsInVectors();
+            for (int i = 0; i < 2; i++) {
+                v.vmovups(Mem.at(Gp.RBP, 64 * i), Mask.keep(3 + i), v.reg(i));
+            }
+            asm.jmp(next);
+            asm.bind(end);
+        }
+
+        /** zmm0, zmm1 = the sums of a row that begins RDX bytes behind the panel's first; RSI pairs left, and 64 again after it. */
+        private void sumsInVectors() {
+            Label step = new Label(), pair = new Label();
             v.vxorps(v.reg(0), v.reg(0), v.reg(0));
             v.vxorps(v.reg(1), v.reg(1), v.reg(1));
             asm.mov(Gp.R14, Mem.at(Gp.RDI, STRIP));
@@ -354,15 +369,7 @@ public final class AmxProduct extends BlockProduct {
                 asm.sub(Gp.RAX, form.stepWords());
                 asm.jnz(step);
             });
-            for (int i = 0; i < 2; i++) {
-                v.vmovups(Mem.at(Gp.RBP, 64 * i), Mask.keep(3 + i), v.reg(i));
-            }
             asm.mov(Gp.RSI, 64);
-            asm.bind(next);
-            asm.add(Gp.RBP, LINE);
-            asm.add(Gp.RDX, 64);
-            asm.cmp(Gp.RBP, Mem.at(Gp.RDI, END));
-            asm.jnz(row);
         }
 
         /** zmm(to) = the sum of a depth's parts, the smallest first, of the pairs that {@code load} brings into zmm5 and after. */
