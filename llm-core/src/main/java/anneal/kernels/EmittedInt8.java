@@ -32,7 +32,7 @@ final class EmittedInt8 {
 
     private final Kind kind;
     private final int tileCols;
-    private final BytePacking left, right;
+    private final BytePacking left;
     private final AmxBytePacking panels;
     private final Packing packing;
     private final BlockProduct tiles;
@@ -43,8 +43,9 @@ final class EmittedInt8 {
     EmittedInt8(Level level) {
         Arena arena = Arena.global();
         kind = level.has(Level.AMX) ? Kind.AMX : level.has(Form.BYTES.least()) ? Kind.VNNI : Kind.SHORTS;
-        left = new BytePacking(kind == Kind.SHORTS ? BytePacking.Form.SHORTS : BytePacking.Form.OFFSET_BYTES, arena);
-        right = kind == Kind.SHORTS ? new BytePacking(BytePacking.Form.SHORTS, arena) : null;
+        left = kind == Kind.AMX
+                ? null
+                : new BytePacking(kind == Kind.VNNI ? BytePacking.Form.OFFSET_BYTES : BytePacking.Form.SHORTS, arena);
         panels = kind == Kind.AMX ? new AmxBytePacking(arena) : null;
         packing = new Packing(level, Packing.Form.F32, arena);
         tiles = switch (kind) {
@@ -138,7 +139,7 @@ final class EmittedInt8 {
             MemorySegment piece = EmittedScratch.mine().piece(WORD * words * rows);
             for (int i = 0; i < rows; i++) {
                 MemorySegment src = w.asSlice((long) (row + i) * k + from);
-                right.row(piece.asSlice(WORD * words * i), src, depth, 2 * words);
+                left.row(piece.asSlice(WORD * words * i), src, depth, 2 * words);
             }
             packing.stripOfRows(strip, piece, words, rows, words);
         }

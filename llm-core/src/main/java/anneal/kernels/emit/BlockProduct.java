@@ -104,6 +104,9 @@ public abstract sealed class BlockProduct permits TileProduct, AmxProduct {
         if (stride < 0) {
             throw new IllegalArgumentException("emit: rows " + stride + " bytes apart");
         }
+        if (a.length > 2) {
+            throw new IllegalArgumentException("emit: " + a.length + " left operands, there can be two");
+        }
         MemorySegment own = arguments.asSlice(0, ARGUMENT_BYTES);
         MemorySegment[] lefts = new MemorySegment[2];
         int depth = 0;

@@ -277,6 +277,9 @@ class TileProductTest {
         assertThatThrownBy(
                         () -> product.multiply(enough, enough, -4, 2, 16, enough, 1, false, new Left(enough, 64, 16)))
                 .hasMessage("emit: rows -4 bytes apart");
+        Left one = new Left(enough, 64, 16);
+        assertThatThrownBy(() -> product.multiply(enough, enough, 64, 2, 16, enough, 1, false, one, one, one))
+                .hasMessage("emit: 3 left operands, there can be two");
         assertThatThrownBy(() -> new Left(enough, -4, 16)).hasMessage("emit: 16 words of rows -4 bytes apart");
         assertThatThrownBy(() -> new TileProduct(Form.BF16_PAIRS, Order.ROWS, Level.AVX512, arena))
                 .hasMessage("emit: avx512 has no products of BF16_PAIRS");
