@@ -1,13 +1,13 @@
 package anneal.examples;
 
 import anneal.Classification;
+import anneal.Confusion;
 import anneal.Pretrained;
 import anneal.data.LabelledBatch;
 import anneal.data.LabelledDataset;
 import anneal.data.LabelledText;
 import anneal.io.Json;
 import anneal.model.SequenceClassifier;
-import anneal.nn.Trainable;
 import anneal.tensor.Memory;
 import anneal.tensor.Rng;
 import anneal.tensor.Tape;
@@ -23,18 +23,18 @@ import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.knowm.xchart.AnnotationText;
+import java.util.stream.IntStream;
 import org.knowm.xchart.BitmapEncoder;
-import org.knowm.xchart.XYChart;
-import org.knowm.xchart.XYChartBuilder;
-import org.knowm.xchart.XYSeries;
-import org.knowm.xchart.style.Styler;
+import org.knowm.xchart.CategoryChart;
+import org.knowm.xchart.CategoryChartBuilder;
+import org.knowm.xchart.CategorySeries;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
@@ -46,7 +46,7 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
  * it learns at one rate and is not counted. The model is one with LLaMA's names of layers.
  */
 public final class CompareAdapters {
-    private static final int BATCH = 16;
+    private static final int BATCH = 8, GENERATED = 1600, VERDICTS = 2;
     private static final double HELD = 0.25, HEAD_RATE = 1e-3;
 
     /** Parameter, gradient and two moments, in floats. */
@@ -60,37 +60,52 @@ public final class CompareAdapters {
      * @param parameters trained, the head's not counted
      * @param megabytes of one step: what the batch with the longest rows computes, and all that is kept of each parameter
      * @param accuracy on texts held out
+     * @param held number of these texts
      */
-    record Row(String method, int size, long parameters, double megabytes, double tokensPerSecond, double accuracy) {
+    record Row(
+            String method,
+            int size,
+            long parameters,
+            double megabytes,
+            double tokensPerSecond,
+            double accuracy,
+            long held) {
+        /** Standard error of the accuracy: sqrt(p (1 - p) / n). */
+        double error() {
+            return Math.sqrt(accuracy * (1 - accuracy) / held);
+        }
+
         @Override
         public String toString() {
             return String.format(
                     Locale.ROOT,
-                    "| %s | %s | %,d | %,.0f | %,.0f | %.1f %% |",
+                    "| %s | %s | %,d | %,.0f | %,.0f | %.1f | %.1f |",
                     method,
                     size == 0 ? "" : size,
                     parameters,
                     megabytes,
                     tokensPerSecond,
-                    100 * accuracy);
+                    100 * accuracy,
+                    100 * error());
         }
     }
 
     /** Prints the table; writes accuracy.png. */
     public static void main(String[] args) throws IOException {
         Path output = Files.createDirectories(Path.of(args[4]));
-        Path data = args[1].equals("generated") ? generate(output.resolve("generated.jsonl"), 600) : Path.of(args[1]);
+        Path data =
+                args[1].equals("generated") ? generate(output.resolve("generated.jsonl"), GENERATED) : Path.of(args[1]);
         long budget = Long.parseLong(args[2]);
         int steps = Integer.parseInt(args[3]);
-        System.out.println("| method | size | parameters | MB a step | tokens/s | accuracy |");
-        System.out.println("| --- | --- | --- | --- | --- | --- |");
+        System.out.println("| method | size | parameters | MB a step | tokens/s | accuracy, % | standard error |");
+        System.out.println("| --- | --- | --- | --- | --- | --- | --- |");
         List<Row> rows = new ArrayList<>();
         for (Candidate c : Candidate.ALL) {
             try {
                 rows.add(row(c, Path.of(args[0]), data, budget, steps));
                 System.out.println(rows.getLast());
-            } catch (IllegalArgumentException e) { // a model without biases has nothing that BitFit could train
-                System.out.println("| " + c.name() + " | " + e.getMessage() + " |||||");
+            } catch (IllegalArgumentException | IllegalStateException e) { // no biases for BitFit, no LAPACK for PiSSA
+                System.out.println("| " + c.name() + " | " + e.getMessage() + " ||||||");
             }
         }
         draw(rows, output.resolve("accuracy.png"));
@@ -107,32 +122,34 @@ public final class CompareAdapters {
             SequenceClassifier classifier = new SequenceClassifier(lm.model(), labels.size(), padding, arena, 1);
             Candidate.Sizer sizer = new Candidate.Sizer(classifier, frequent(data.train(), padding));
             int size = candidate.most() == 0 ? 0 : sizer.largest(candidate, budget);
-            Trainable trained = candidate.attach(sizer, size);
+            Candidate.Start start = candidate.start(sizer, size);
+            List<ParameterGroup> groups = new ArrayList<>(start.groups());
+            groups.add(new ParameterGroup("^score[.]", HEAD_RATE / candidate.rate(), true));
             TrainConfig config = TrainConfig.builder()
                     .steps(steps)
                     .schedule(new Schedule.Cosine(candidate.rate(), steps / 10))
-                    .groups(new ParameterGroup("^score[.]", HEAD_RATE / candidate.rate(), true))
+                    .groups(groups.toArray(ParameterGroup[]::new))
                     .logEvery(steps)
                     .build();
             Classification objective = new Classification(classifier);
             List<StepReport> reports = new ArrayList<>();
-            try (Trainer trainer = new Trainer(trained, new AdamW(), config)) {
+            try (Trainer trainer = new Trainer(start.trained(), new AdamW(), config)) {
                 trainer.onStep(reports::add);
                 trainer.fit(data.train().shuffled(BATCH, padding, 1), objective);
             }
-            long parameters = Candidate.count(trained);
-            double accuracy = objective
-                    .evaluate(data.validation().batches(BATCH, padding).apply(0), labels)
-                    .accuracy();
-            long held = stepBytes(
+            long parameters = Candidate.count(start.trained());
+            Confusion confusion =
+                    objective.evaluate(data.validation().batches(BATCH, padding).apply(0), labels);
+            long bytes = stepBytes(
                     objective, longest(data.train().batches(BATCH, padding).apply(0)));
             return new Row(
                     candidate.name(),
                     size,
                     parameters,
-                    (held + BYTES * parameters) / 1e6,
+                    (bytes + BYTES * parameters) / 1e6,
                     reports.getLast().tokensPerSecond(),
-                    accuracy);
+                    confusion.accuracy(),
+                    data.validation().size());
         }
     }
 
@@ -163,84 +180,66 @@ public final class CompareAdapters {
                 .toList();
     }
 
-    /** Verdicts that turn with each "not": the last word alone does not tell. */
+    /** Two verdicts, each turned by its "not", and the thing whose verdict counts: neither the words nor their places tell. */
     static Path generate(Path file, int count) throws IOException {
         List<String> good = List.of("good", "fine", "great", "lovely"), bad = List.of("bad", "poor", "dull", "weak");
         List<String> things = List.of("film", "book", "song", "meal", "play", "trip");
         Rng rng = new Rng(7);
         List<String> lines = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            boolean praised = rng.nextInt(2) == 1, turned = rng.nextInt(2) == 1;
-            List<String> words = praised ? good : bad;
+            int[] order = IntStream.range(0, things.size()).toArray();
+            rng.shuffle(order);
+            int asked = rng.nextInt(VERDICTS);
+            List<String> verdicts = new ArrayList<>();
             Map<String, Object> text = new LinkedHashMap<>();
-            text.put(
-                    "text",
-                    "The " + things.get(rng.nextInt(things.size())) + (turned ? " was not " : " was ")
-                            + words.get(rng.nextInt(words.size())) + ".");
-            text.put("label", praised == turned ? "bad" : "good");
+            for (int k = 0; k < VERDICTS; k++) {
+                boolean praised = rng.nextInt(2) == 1, turned = rng.nextInt(2) == 1;
+                List<String> words = praised ? good : bad;
+                verdicts.add(things.get(order[k]) + (turned ? " not " : " ") + words.get(rng.nextInt(words.size())));
+                if (k == asked) {
+                    text.put("label", praised == turned ? "bad" : "good");
+                }
+            }
+            text.put("text", String.join(", ", verdicts) + ": " + things.get(order[asked]));
             lines.add(Json.line(text));
         }
         return Files.write(file, lines);
     }
 
+    /** The methods by rising number of parameters, with two standard errors; the head alone is a line. */
     static void draw(List<Row> rows, Path file) throws IOException {
-        XYChart chart = new XYChartBuilder()
-                .width(900)
+        CategoryChart chart = new CategoryChartBuilder()
+                .width(1000)
                 .height(560)
-                .title("Accuracy on texts held out, by parameters that are trained")
-                .xAxisTitle("parameters besides the head")
+                .title("Accuracy on texts held out, with two standard errors")
+                .xAxisTitle("method and its parameters, the fewest first; the line is the head alone")
                 .yAxisTitle("accuracy, %")
                 .build();
         chart.getStyler()
-                .setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter)
-                .setXAxisLogarithmic(true)
-                .setLegendPosition(Styler.LegendPosition.OutsideE)
-                .setMarkerSize(11);
-        // a logarithm has no place for the head alone: it is a line through whole powers of ten
-        double least = rows.stream()
-                .mapToLong(Row::parameters)
-                .filter(p -> p > 0)
-                .min()
-                .orElseThrow();
-        double most = rows.stream().mapToLong(Row::parameters).max().orElseThrow();
-        List<Double> ends =
-                List.of(Math.pow(10, Math.floor(Math.log10(least))), Math.pow(10, Math.ceil(Math.log10(most))));
-        for (int i = 0; i < rows.size(); i++) {
-            Row row = rows.get(i);
-            double y = 100 * row.accuracy;
-            boolean line = row.parameters == 0;
-            XYSeries series = line
-                    ? chart.addSeries(row.method, ends, List.of(y, y))
-                    : chart.addSeries(row.method, List.of(row.parameters), List.of(y));
-            Color color = Color.getHSBColor((float) i / rows.size(), 0.9f, 0.75f);
-            series.setMarkerColor(color).setLineColor(line ? Color.GRAY : color);
-            if (line) {
-                series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line).setMarker(SeriesMarkers.NONE);
-            }
-        }
-        together(rows).forEach(names -> {
-            Row first = names.getFirst();
-            String label = String.join(", ", names.stream().map(Row::method).toList());
-            chart.addAnnotation(new AnnotationText(label, first.parameters, 100 * first.accuracy - 1, false));
-        });
+                .setDefaultSeriesRenderStyle(CategorySeries.CategorySeriesRenderStyle.Scatter)
+                .setXAxisLabelRotation(60)
+                .setLegendVisible(false)
+                .setMarkerSize(9);
+        List<Row> methods = rows.stream()
+                .filter(r -> r.parameters > 0)
+                .sorted(Comparator.comparingLong(Row::parameters))
+                .toList();
+        List<String> labels = methods.stream()
+                .map(r -> String.format(Locale.ROOT, "%s, %,d", r.method, r.parameters))
+                .toList();
+        chart.addSeries(
+                        "methods",
+                        labels,
+                        methods.stream().map(r -> 100 * r.accuracy).toList(),
+                        methods.stream().map(r -> 200 * r.error()).toList())
+                .setMarker(SeriesMarkers.CIRCLE);
+        rows.stream()
+                .filter(r -> r.parameters == 0)
+                .forEach(head -> chart.addSeries(
+                                head.method, labels, Collections.nCopies(labels.size(), 100 * head.accuracy))
+                        .setChartCategorySeriesRenderStyle(CategorySeries.CategorySeriesRenderStyle.Line)
+                        .setMarker(SeriesMarkers.NONE)
+                        .setLineColor(Color.GRAY));
         BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
-    }
-
-    /** Rows of which only the last can be seen, since their points are within a tenth in x and in half a percent in y. */
-    private static List<List<Row>> together(List<Row> rows) {
-        List<List<Row>> groups = new ArrayList<>();
-        for (Row row : rows.stream().filter(r -> r.parameters > 0).toList()) {
-            List<Row> group = groups.stream()
-                    .filter(g -> Math.abs(g.getFirst().accuracy - row.accuracy) < 0.005
-                            && Math.abs(Math.log((double) g.getFirst().parameters / row.parameters)) < 0.1)
-                    .findFirst()
-                    .orElseGet(() -> {
-                        groups.add(new ArrayList<>());
-                        return groups.getLast();
-                    });
-            group.add(row);
-        }
-        groups.removeIf(g -> g.size() == 1);
-        return groups;
     }
 }

@@ -88,10 +88,15 @@ public final class TuningCurves {
         private ParameterGroup[] groups(Adapters adapters) {
             return plus == null
                     ? new ParameterGroup[0]
-                    : plus.groups(adapters).stream()
-                            .map(g -> new ParameterGroup(g.pattern(), g.rateFactor(), g.decay()))
-                            .toArray(ParameterGroup[]::new);
+                    : TuningCurves.groups(plus, adapters).toArray(ParameterGroup[]::new);
         }
+    }
+
+    /** LoRA+'s rates in the trainer's words. */
+    static List<ParameterGroup> groups(LoraPlus plus, Adapters adapters) {
+        return plus.groups(adapters).stream()
+                .map(g -> new ParameterGroup(g.pattern(), g.rateFactor(), g.decay()))
+                .toList();
     }
 
     /**

@@ -23,6 +23,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -113,32 +114,62 @@ class RecipesTest extends TinyModelFixture {
         assertThat(output.resolve("adapter_config.json")).content().contains("PREFIX_TUNING");
     }
 
-    @Test
-    void methodsAreComparedOnGeneratedTexts() throws IOException {
-        Path output = dir.resolve("compared");
-        String[] args = {model.toString(), "generated", "1000", "30", output.toString()};
+    /** The table of a program's run, without the method that this model does not bear. */
+    private static List<String[]> compared(String data, int steps, Path output) throws IOException {
+        String[] args = {model.toString(), data, "1000", String.valueOf(steps), output.toString()};
         String table = printed(() -> CompareAdapters.main(args));
         assertThat(table).contains("| BitFit | BitFit: the model has no biases to train");
         List<String[]> rows = table.lines()
-                .filter(l -> l.endsWith(" % |"))
+                .filter(l -> l.matches(".*[0-9] [|]"))
                 .map(l -> l.split(" *[|] *"))
                 .toList();
-        assertThat(rows).as(table).hasSize(Candidate.ALL.size() - 1).allSatisfy(row -> {
+        assertThat(rows).as(table).hasSize(Candidate.ALL.size() - 1);
+        assertThat(Files.readAllBytes(output.resolve("accuracy.png"))).startsWith(0x89, 'P', 'N', 'G');
+        return rows;
+    }
+
+    @Test
+    void methodsAreComparedOnGeneratedTexts() throws IOException {
+        Path output = dir.resolve("compared");
+        List<String[]> rows = compared("generated", 3, output);
+        assertThat(rows).allSatisfy(row -> {
             long parameters = Long.parseLong(row[3].replace(",", ""));
             long most = Map.of("last layers", 12_000, "LISA", 100_000)
                     .getOrDefault(row[1], 1000); // whole blocks have no rank
             assertThat(parameters).isLessThanOrEqualTo(most);
-            assertThat(Double.parseDouble(row[6].replace(" %", ""))).isBetween(35.0, 100.0);
+            double accuracy = Double.parseDouble(row[6]);
+            assertThat(accuracy).isBetween(35.0, 65.0);
+            assertThat(Double.parseDouble(row[7]))
+                    .isCloseTo(Math.sqrt(accuracy * (100 - accuracy) / 400), within(0.06));
         });
-        assertThat(rows.stream().mapToDouble(row -> Double.parseDouble(row[6].replace(" %", ""))))
-                .as("some have learnt more than what one half of the texts is called: " + table)
-                .anyMatch(accuracy -> accuracy > 65);
-        assertThat(Files.readAllBytes(output.resolve("accuracy.png"))).startsWith(0x89, 'P', 'N', 'G');
+        assertThat(rows.stream().map(row -> row[1] + " " + row[2]))
+                .as("half of LoRA's numbers are trained, so there is room for twice the rank")
+                .contains("LoRA 4", "LoRA+ 4", "PiSSA 4", "LoRA-FA 10");
         List<LabelledText> texts = LabelledText.read(output.resolve("generated.jsonl"));
-        assertThat(texts).hasSize(600).allSatisfy(t -> {
-            boolean praised = t.text().matches(".* (good|fine|great|lovely)[.]");
-            assertThat(t.label()).isEqualTo(praised != t.text().contains(" not ") ? "good" : "bad");
+        assertThat(texts).hasSize(1600).allSatisfy(t -> {
+            String[] parts = t.text().split(": ");
+            List<String> verdicts = Stream.of(parts[0].split(", "))
+                    .filter(v -> v.startsWith(parts[1] + " "))
+                    .toList();
+            assertThat(verdicts).as(t.text()).hasSize(1);
+            boolean praised = verdicts.getFirst().matches(".* (good|fine|great|lovely)");
+            assertThat(t.label()).isEqualTo(praised != verdicts.getFirst().contains(" not ") ? "good" : "bad");
         });
+    }
+
+    @Test
+    void methodsLearnToTellFilesApart() throws IOException {
+        Path sky = Files.writeString(dir.resolve("sky.txt"), "the sky is blue and so is the sea ".repeat(9));
+        Path more = Files.writeString(dir.resolve("more.txt"), "four and three are seven, not eight ".repeat(9));
+        Path texts = dir.resolve("texts.jsonl");
+        String[] args = {texts.toString(), "200", "3", sky.toString(), more.toString()};
+        printed(() -> TextSources.main(args));
+        Map<String, Double> accuracies = compared(texts.toString(), 200, dir.resolve("apart")).stream()
+                .collect(Collectors.toMap(row -> row[1], row -> Double.parseDouble(row[6])));
+        assertThat(accuracies)
+                .as("which learn enough in this time: " + accuracies)
+                .extractingByKeys("LoRA", "PiSSA", "LoRA+", "LoRA-FA", "IA3", "LN tuning", "prefix tuning", "P-tuning")
+                .allMatch(accuracy -> accuracy > accuracies.get("head alone") + 10);
     }
 
     @Test
