@@ -217,6 +217,7 @@ public final class CompareAdapters {
                 .build();
         chart.getStyler()
                 .setDefaultSeriesRenderStyle(CategorySeries.CategorySeriesRenderStyle.Scatter)
+                .setOverlapped(true)
                 .setXAxisLabelRotation(60)
                 .setLegendVisible(false)
                 .setMarkerSize(9);
