@@ -33,7 +33,7 @@ final class QuickstartCommand implements Callable<Integer> {
             names = "--steps",
             paramLabel = "N",
             description = "Steps of pretraining; fine-tuning makes a twelfth as many (default: ${DEFAULT-VALUE}).")
-    int steps = 1800;
+    int steps = 2700;
 
     @Option(names = "--config", paramLabel = "FILE", description = "YAML file with the same keys; flags win.")
     Path config;
