@@ -15,7 +15,8 @@ import java.lang.invoke.MethodHandle;
  * </pre>
  *
  * <p>Of three parts x0 is never above the largest bf16, so that the largest floats, which would be infinite if rounded, are still the
- * sum of theirs; then it is x1 that is infinite, or NaN, where x is. Depths past the end become 0. Rows past the end of a panel are not written: their sums are never read.
+ * sum of theirs; then it is x1 that is infinite, or NaN, where x is. Depths past the end become 0. Rows past the end of a panel are not
+ * written: their sums are never read.
  */
 public final class AmxPacking implements Operands {
     /** Depths that are turned at a time: they stay in the nearest cache. */

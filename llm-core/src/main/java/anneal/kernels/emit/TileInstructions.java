@@ -16,7 +16,7 @@ final class TileInstructions {
     }
 
     /** Mandatory prefixes. */
-    private static final int NONE = 0, P66 = 1, PF3 = 2, PF2 = 3;
+    private static final int NONE = 0, PF3 = 2, PF2 = 3;
 
     private static final int MAP_0F38 = 2;
 
